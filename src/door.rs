@@ -1,0 +1,181 @@
+//! The one way to tiny_http: its loop answers requests that come through a private socket, from one client only, the front.
+//!
+//! A server that tiny_http runs on TCP dies of many things that a client can do: of too many connections, of a reset, of a
+//! large `Content-Length`. None of them can be done through here. What goes in is a path that was understood; what comes
+//! out is the head of the answer. Its body is handed over beside the socket, so that it is shared and never copied.
+
+use std::{
+    convert::Infallible,
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use tiny_http::{Header, Request, Response, Server, StatusCode};
+
+use crate::{clock, site::Site};
+
+/// The front's side.
+pub struct Door {
+    stream: Mutex<UnixStream>,
+    handover: Handover,
+}
+
+/// The loop's side.
+pub struct Loop {
+    server: Server,
+    handover: Handover,
+}
+
+/// Where the loop leaves the body of the answer whose head it sends. One request at a time is under way.
+type Handover = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
+
+/// The head of an answer, up to its empty line, and its body.
+pub struct Reply {
+    /// The status line and the headers, each with its line end.
+    pub head: Vec<u8>,
+    /// The body, shared.
+    pub body: Arc<Vec<u8>>,
+}
+
+/// Opens the door, lets the front in, and shuts it behind it.
+///
+/// # Errors
+/// The socket can't be made: no descriptors or threads are left.
+pub fn open() -> Result<(Door, Loop)> {
+    // An abstract name needs no file. Nobody else has a reason to come in, and would find no more than on the port.
+    let name = format!(
+        "what-{}-{:x}",
+        process::id(),
+        clock::system().unix.as_nanos()
+    );
+    let address = SocketAddr::from_abstract_name(name).context("the inner socket has no name")?;
+    let listener = UnixListener::bind_addr(&address).context("the inner socket can't be opened")?;
+    let stream = UnixStream::connect_addr(&address).context("the inner socket can't be reached")?;
+    // Longer than any answer takes; after that the loop is lost.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .context("the inner socket has no timeout")?;
+    let shut = UnixStream::from(OwnedFd::from(
+        listener
+            .try_clone()
+            .context("the inner socket can't be shared")?,
+    ));
+    let server = Server::from_listener(listener, None)
+        .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
+    let handover = Handover::default();
+    let door = Door {
+        stream: Mutex::new(stream),
+        handover: Arc::clone(&handover),
+    };
+    let inside = Loop { server, handover };
+    door.enter(&inside).context("tiny_http does not answer")?;
+    shut.shutdown(Shutdown::Both)
+        .context("the inner socket can't be shut")?;
+    Ok((door, inside))
+}
+
+impl Door {
+    /// Asks for a path and gives the answer to GET.
+    ///
+    /// # Errors
+    /// The loop is lost.
+    pub fn ask(&self, path: &str, accept: &str) -> io::Result<Reply> {
+        let mut stream = locked(&self.stream);
+        send(&mut stream, path, accept)?;
+        let head = receive(&mut stream)?;
+        let body = locked(&self.handover).take().unwrap_or_default();
+        Ok(Reply { head, body })
+    }
+
+    /// One request and its answer: then the front is in.
+    fn enter(&self, inside: &Loop) -> io::Result<()> {
+        let mut stream = locked(&self.stream);
+        send(&mut stream, "/", "")?;
+        inside.server.recv()?.respond(Response::empty(204))?;
+        receive(&mut stream).map(|_| ())
+    }
+}
+
+impl Loop {
+    /// Answers until the end.
+    ///
+    /// # Errors
+    /// The loop is lost: nothing will be answered any more.
+    pub fn run(&self, site: &Site) -> Result<Infallible> {
+        let mut shut = false;
+        loop {
+            match self.server.recv() {
+                Ok(request) => self
+                    .answer(request, site)
+                    .context("the inner socket can't be written")?,
+                // Once, as the door was shut behind the front.
+                Err(_) if !shut => shut = true,
+                Err(error) => return Err(error).context("tiny_http has no more requests"),
+            }
+        }
+    }
+
+    fn answer(&self, request: Request, site: &Site) -> io::Result<()> {
+        let accept = request
+            .headers()
+            .iter()
+            .find(|header| header.field.equiv("Accept"));
+        let answer = site.answer(
+            request.url(),
+            accept.map_or("", |header| header.value.as_str()),
+        );
+        let headers = answer
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Header::from_bytes(*name, *value).ok())
+            .collect();
+        let length = answer.body.len();
+        *locked(&self.handover) = Some(answer.body);
+        let response = Response::new(
+            StatusCode(answer.status),
+            headers,
+            io::empty(),
+            Some(length),
+            None,
+        );
+        // Else long answers have no length.
+        request.respond(response.with_chunked_threshold(usize::MAX))
+    }
+}
+
+/// HEAD, as the body comes another way.
+fn send(stream: &mut UnixStream, path: &str, accept: &str) -> io::Result<()> {
+    let request = format!("HEAD {path} HTTP/1.1\r\nHost: front\r\nAccept: {accept}\r\n\r\n");
+    stream.write_all(request.as_bytes())
+}
+
+/// Reads up to the empty line, which is left out.
+fn receive(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(512);
+    let mut buffer = [0; 1024];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        head.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if head.ends_with(b"\r\n\r\n") {
+            head.truncate(head.len() - 2);
+            return Ok(head);
+        }
+    }
+}
+
+/// A thread that panics while it holds a lock ends the process.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,328 @@
+//! Writes the text exposition formats: Prometheus' 0.0.4 and OpenMetrics 1.0. Knows their grammar, and no metric.
+//!
+//! Sources: "Exposition formats" in Prometheus' documentation, and the OpenMetrics 1.0 specification.
+
+use std::{io::Write, time::Duration};
+
+/// Which of the two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The value of the `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// What an `Accept` header asks for: OpenMetrics 1.0 only if it is named, and weighs no less than any text named before
+    /// it. Without the header, text.
+    pub fn accepted(accept: &str) -> Format {
+        let mut best = (0, Format::Text);
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let format = match parts
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+                .as_str()
+            {
+                "application/openmetrics-text" => Format::OpenMetrics,
+                "text/plain" | "text/*" | "*/*" => Format::Text,
+                _ => continue,
+            };
+            let mut weight = Some(1000);
+            for parameter in parts {
+                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+                let other_version =
+                    format == Format::OpenMetrics && value.trim_matches('"') != "1.0.0";
+                match name.trim().to_ascii_lowercase().as_str() {
+                    "q" => weight = weight.and(thousandths(value)),
+                    "version" if other_version => weight = None,
+                    _ => {}
+                }
+            }
+            if weight.is_some_and(|weight| weight > best.0) {
+                best = (weight.unwrap_or(0), format);
+            }
+        }
+        best.1
+    }
+}
+
+/// Reads a weight between 0 and 1 with up to three decimals (RFC 9110, 12.4.2) as thousandths.
+fn thousandths(weight: &str) -> Option<u32> {
+    let weight: f64 = weight.trim().parse().ok()?;
+    // In range, so the cast only cuts the fraction.
+    (0.0..=1.0)
+        .contains(&weight)
+        .then(|| (weight * 1000.0).round() as u32)
+}
+
+/// What kind of family it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A value that goes up and down.
+    Gauge,
+    /// A value that only goes up; the name ends in `_total`.
+    Counter,
+    /// Always 1, for its labels; the name ends in `_info`. Text has no such type and calls it a gauge.
+    Info,
+}
+
+/// An answer in the making.
+pub struct Exposition {
+    format: Format,
+    out: Vec<u8>,
+}
+
+impl Exposition {
+    /// An empty answer.
+    pub fn new(format: Format) -> Exposition {
+        Exposition {
+            format,
+            out: Vec::new(),
+        }
+    }
+
+    /// Begins a family, by its name in the text format. Its head is written with its first sample; without one, nothing is.
+    ///
+    /// A `timestamp`, the time since the Unix epoch, is put behind each of its samples.
+    pub fn family<'w>(
+        &'w mut self,
+        name: &'w str,
+        kind: Kind,
+        help: &'w str,
+        timestamp: Option<Duration>,
+    ) -> Family<'w> {
+        let timestamp = match (timestamp, self.format) {
+            (None, _) => String::new(),
+            (Some(time), Format::Text) => format!(" {}", time.as_millis()),
+            (Some(time), Format::OpenMetrics) => {
+                format!(" {}.{:03}", time.as_secs(), time.subsec_millis())
+            }
+        };
+        Family {
+            exposition: self,
+            head: Some((kind, help)),
+            name,
+            timestamp,
+        }
+    }
+
+    /// The answer, complete.
+    pub fn finish(mut self) -> Vec<u8> {
+        if self.format == Format::OpenMetrics {
+            self.put("# EOF\n");
+        }
+        self.out
+    }
+
+    fn put(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Puts a text with `\`, line feed and, where asked, `"` escaped.
+    fn put_escaped(&mut self, text: &str, quote: bool) {
+        let mut rest = text;
+        while let Some(at) = rest.find(|char| matches!(char, '\\' | '\n') || (quote && char == '"'))
+        {
+            let (plain, special) = rest.split_at(at);
+            self.put(plain);
+            self.put(match special.as_bytes().first() {
+                Some(b'\\') => r"\\",
+                Some(b'\n') => r"\n",
+                _ => "\\\"",
+            });
+            rest = special.get(1..).unwrap_or_default();
+        }
+        self.put(rest);
+    }
+
+    fn put_value(&mut self, value: f64) {
+        if value.is_infinite() {
+            self.put(if value > 0.0 { "+Inf" } else { "-Inf" });
+        } else {
+            // Writing to a vector does not fail.
+            let _ = write!(self.out, "{value}");
+        }
+    }
+
+    fn put_head(&mut self, name: &str, kind: Kind, help: &str) {
+        match self.format {
+            Format::Text => {
+                self.put_comment("HELP", name);
+                self.put_escaped(help, false);
+                self.put("\n");
+                self.put_comment("TYPE", name);
+                self.put(match kind {
+                    Kind::Gauge | Kind::Info => "gauge\n",
+                    Kind::Counter => "counter\n",
+                });
+            }
+            Format::OpenMetrics => {
+                let (name, kind) = match kind {
+                    Kind::Gauge => (name, "gauge\n"),
+                    Kind::Counter => (name.strip_suffix("_total").unwrap_or(name), "counter\n"),
+                    Kind::Info => (name.strip_suffix("_info").unwrap_or(name), "info\n"),
+                };
+                self.put_comment("TYPE", name);
+                self.put(kind);
+                if let Some(unit) = ["seconds", "bytes"]
+                    .into_iter()
+                    .find(|&unit| name.ends_with(unit))
+                {
+                    self.put_comment("UNIT", name);
+                    self.put(unit);
+                    self.put("\n");
+                }
+                self.put_comment("HELP", name);
+                self.put_escaped(help, true);
+                self.put("\n");
+            }
+        }
+    }
+
+    fn put_comment(&mut self, keyword: &str, name: &str) {
+        self.put("# ");
+        self.put(keyword);
+        self.put(" ");
+        self.put(name);
+        self.put(" ");
+    }
+}
+
+/// One family in the making: all its samples in one piece.
+pub struct Family<'w> {
+    exposition: &'w mut Exposition,
+    /// Until it is written.
+    head: Option<(Kind, &'w str)>,
+    name: &'w str,
+    timestamp: String,
+}
+
+impl Family<'_> {
+    /// Adds a sample. Its labels must not have been in this family before.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        if let Some((kind, help)) = self.head.take() {
+            self.exposition.put_head(self.name, kind, help);
+        }
+        self.exposition.put(self.name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.exposition.put(if index == 0 { "{" } else { "," });
+            self.exposition.put(label);
+            self.exposition.put("=\"");
+            self.exposition.put_escaped(value, true);
+            self.exposition.put("\"");
+        }
+        self.exposition
+            .put(if labels.is_empty() { " " } else { "} " });
+        self.exposition.put_value(value);
+        self.exposition.put(&self.timestamp);
+        self.exposition.put("\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_answered_only_to_who_prefers_it() {
+        for (accept, format) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/html, */*;q=0.8", Format::Text),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            (
+                "Application/OpenMetrics-Text; Version=\"1.0.0\"",
+                Format::OpenMetrics,
+            ),
+            ("application/openmetrics-text;version=0.0.1", Format::Text),
+            ("application/openmetrics-text;version=2.0.0", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+            ("application/openmetrics-text;q=x", Format::Text),
+            (
+                "application/openmetrics-text;q=0.4,text/plain;q=0.5",
+                Format::Text,
+            ),
+            ("text/plain,application/openmetrics-text", Format::Text),
+            (
+                "application/openmetrics-text,text/plain",
+                Format::OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+
+    fn written(format: Format) -> String {
+        let mut exposition = Exposition::new(format);
+        let at = Some(Duration::from_millis(1_795_479_356_007));
+        let mut family = exposition.family(
+            "a_seconds",
+            Kind::Gauge,
+            "A \"quoted\" \\ help.\nTwo lines.",
+            at,
+        );
+        family.sample(&[("user", "a\"b\\c\nd"), ("tty", "")], 0.07);
+        family.sample(&[], f64::INFINITY);
+        exposition.family("none", Kind::Gauge, "Has no samples.", None);
+        exposition
+            .family("b_total", Kind::Counter, "B.", None)
+            .sample(&[], 3.0);
+        exposition
+            .family("c_info", Kind::Info, "C.", None)
+            .sample(&[("version", "1")], 1.0);
+        String::from_utf8(exposition.finish()).unwrap_or_default()
+    }
+
+    #[test]
+    fn text_has_help_and_type_and_milliseconds() {
+        assert_eq!(
+            written(Format::Text),
+            r#"# HELP a_seconds A "quoted" \\ help.\nTwo lines.
+# TYPE a_seconds gauge
+a_seconds{user="a\"b\\c\nd",tty=""} 0.07 1795479356007
+a_seconds +Inf 1795479356007
+# HELP b_total B.
+# TYPE b_total counter
+b_total 3
+# HELP c_info C.
+# TYPE c_info gauge
+c_info{version="1"} 1
+"#
+        );
+    }
+
+    #[test]
+    fn openmetrics_has_type_unit_help_seconds_and_an_end() {
+        assert_eq!(
+            written(Format::OpenMetrics),
+            r#"# TYPE a_seconds gauge
+# UNIT a_seconds seconds
+# HELP a_seconds A \"quoted\" \\ help.\nTwo lines.
+a_seconds{user="a\"b\\c\nd",tty=""} 0.07 1795479356.007
+a_seconds +Inf 1795479356.007
+# TYPE b counter
+# HELP b B.
+b_total 3
+# TYPE c info
+# HELP c C.
+c_info{version="1"} 1
+# EOF
+"#
+        );
+    }
+}

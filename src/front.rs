@@ -1,0 +1,362 @@
+//! Stands between the network and the loop: accepts, bounds what a client can take, and hands on what was understood.
+//! Knows nothing of metrics.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    process,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    door::{Door, Reply},
+    head::{self, Refusal, Request},
+    log,
+    site::Site,
+};
+
+/// Connections at a time. When there are as many, the one that has waited longest for its request goes.
+pub const MAX_CONNECTIONS: usize = 64;
+/// The head of a request, in bytes.
+pub const MAX_HEAD: usize = 8 * 1024;
+/// For a head to come whole, from its first byte, or from the connection's start.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Between requests.
+pub const IDLE_TIME: Duration = Duration::from_secs(30);
+/// For an answer to be taken whole.
+pub const WRITE_TIME: Duration = Duration::from_secs(10);
+/// For a refused client to read why, before its connection is reset.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// After an error of the system, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A connection's thread needs little; a scrape is made in it too.
+const STACK: usize = 256 * 1024;
+
+/// Everything that a connection needs.
+pub struct Front {
+    site: Arc<Site>,
+    door: Door,
+    guests: Mutex<Vec<Arc<Guest>>>,
+    someone_left: Condvar,
+}
+
+/// One connection.
+struct Guest {
+    stream: TcpStream,
+    /// Since when it owes its request; `None` while it is answered, or already sent away.
+    waiting: Mutex<Option<Instant>>,
+}
+
+impl Front {
+    /// Nobody is in yet.
+    pub fn new(site: Arc<Site>, door: Door) -> Arc<Front> {
+        Arc::new(Front {
+            site,
+            door,
+            guests: Mutex::default(),
+            someone_left: Condvar::new(),
+        })
+    }
+
+    /// Accepts until the listener is shut down, whatever else happens.
+    pub fn accept(self: &Arc<Front>, listener: &TcpListener) {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                // The listener was shut down.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(_) => {
+                    // Descriptors or memory ran out: whoever waits longest may hold what is needed.
+                    self.send_one_away();
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+
+    /// How many are being answered.
+    pub fn busy(&self) -> usize {
+        let guests = locked(&self.guests);
+        guests
+            .iter()
+            .filter(|guest| locked(&guest.waiting).is_none())
+            .count()
+    }
+
+    fn admit(self: &Arc<Front>, stream: TcpStream) {
+        self.make_room();
+        let guest = Arc::new(Guest {
+            stream,
+            waiting: Mutex::new(Some(Instant::now())),
+        });
+        locked(&self.guests).push(Arc::clone(&guest));
+        let front = Arc::clone(self);
+        let visitor = Arc::clone(&guest);
+        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+            Visit::new(&front, &visitor).serve();
+            front.leave(&visitor);
+        });
+        if thread.is_err() {
+            // No more threads: this client must come again.
+            self.leave(&guest);
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn make_room(&self) {
+        let mut guests = locked(&self.guests);
+        while guests.len() >= MAX_CONNECTIONS {
+            drop(guests);
+            self.send_one_away();
+            guests = locked(&self.guests);
+            if guests.len() >= MAX_CONNECTIONS {
+                let waited = self
+                    .someone_left
+                    .wait_timeout(guests, Duration::from_millis(100));
+                guests = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    fn send_one_away(&self) {
+        let guests = locked(&self.guests);
+        let longest = guests
+            .iter()
+            .filter_map(|guest| locked(&guest.waiting).map(|since| (since, guest)));
+        if let Some((_, guest)) = longest.min_by_key(|(since, _)| *since) {
+            *locked(&guest.waiting) = None;
+            // Its thread finds the end of the stream, and leaves.
+            let _ = guest.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn leave(&self, guest: &Arc<Guest>) {
+        let _ = guest.stream.shutdown(Shutdown::Both);
+        locked(&self.guests).retain(|other| !Arc::ptr_eq(other, guest));
+        self.someone_left.notify_all();
+    }
+}
+
+/// A connection being served, in its own thread.
+struct Visit<'f> {
+    front: &'f Front,
+    guest: &'f Guest,
+    /// What was read and not yet understood.
+    unread: Vec<u8>,
+    /// What the socket is set to, so that it is set only when it changes.
+    read_timeout: Option<Duration>,
+}
+
+/// Why a connection ends without an answer.
+enum End {
+    /// The client is gone, or was too slow to be told.
+    Gone,
+    /// It is told why.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End::Refused(refusal)
+    }
+}
+
+impl<'f> Visit<'f> {
+    fn new(front: &'f Front, guest: &'f Guest) -> Visit<'f> {
+        Visit {
+            front,
+            guest,
+            unread: Vec::new(),
+            read_timeout: None,
+        }
+    }
+
+    fn serve(&mut self) {
+        let mut first = true;
+        loop {
+            let kept = match self.request(first) {
+                Ok(request) => self.answer(&request),
+                Err(End::Gone) => return,
+                Err(End::Refused(refusal)) => return self.refuse(refusal),
+            };
+            if !kept {
+                return;
+            }
+            first = false;
+            *locked(&self.guest.waiting) = Some(Instant::now());
+        }
+    }
+
+    /// Reads the head of the next request.
+    fn request(&mut self, first: bool) -> Result<Request, End> {
+        let mut deadline = first.then(|| Instant::now() + HEAD_TIME);
+        loop {
+            // An empty line before a request is let pass (RFC 9112, 2.2).
+            while self.unread.starts_with(b"\r\n") {
+                self.unread.drain(..2);
+            }
+            if let Some(end) = head::end(&self.unread)? {
+                let request = head::parse(self.unread.get(..end).unwrap_or_default())?;
+                self.unread.drain(..end);
+                let mut waiting = locked(&self.guest.waiting);
+                // Nothing waits any more: this one was just sent away.
+                return waiting.take().map(|_| request).ok_or(End::Gone);
+            }
+            if self.unread.len() >= MAX_HEAD {
+                let in_first_line = !self.unread.contains(&b'\n');
+                return Err(if in_first_line {
+                    head::TARGET_TOO_LONG
+                } else {
+                    head::HEAD_TOO_LARGE
+                }
+                .into());
+            }
+            if !self.unread.is_empty() && deadline.is_none() {
+                deadline = Some(Instant::now() + HEAD_TIME);
+            }
+            self.read_more(deadline)?;
+        }
+    }
+
+    fn read_more(&mut self, deadline: Option<Instant>) -> Result<(), End> {
+        let timeout = match deadline {
+            // In steps, so that a deadline of the same length is not set anew for each request.
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => IDLE_TIME,
+        };
+        if timeout.is_zero() {
+            return Err(self.too_slow());
+        }
+        if self.read_timeout != Some(timeout) {
+            self.guest
+                .stream
+                .set_read_timeout(Some(timeout))
+                .map_err(|_| End::Gone)?;
+            self.read_timeout = Some(timeout);
+        }
+        let mut buffer = [0; 2048];
+        let room = (MAX_HEAD - self.unread.len()).min(buffer.len());
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        match (&self.guest.stream).read(buffer) {
+            Ok(0) => Err(End::Gone),
+            Ok(count) => {
+                self.unread
+                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if is_timeout(&error) => Err(self.too_slow()),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// A client that has begun is told; one that has said nothing is just let go.
+    fn too_slow(&self) -> End {
+        if self.unread.is_empty() {
+            End::Gone
+        } else {
+            head::TIMEOUT.into()
+        }
+    }
+
+    /// Answers, and says whether the connection may be used again.
+    fn answer(&self, request: &Request) -> bool {
+        self.front.site.prepare(&request.path);
+        let Reply { mut head, body } = self
+            .front
+            .door
+            .ask(&request.path, &request.accept)
+            .unwrap_or_else(|error| {
+                log::line(&format!(
+                    "the serving loop is lost: {error}; the process ends, to be started again"
+                ));
+                process::exit(1);
+            });
+        head.extend_from_slice(if request.keep_alive {
+            b"Connection: keep-alive\r\n\r\n"
+        } else {
+            b"Connection: close\r\n\r\n"
+        });
+        let body = if request.head_only {
+            &[]
+        } else {
+            body.as_slice()
+        };
+        write_all(&self.guest.stream, &head, body).is_ok() && request.keep_alive
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        *locked(&self.guest.waiting) = None;
+        let Refusal { status, reason } = refusal;
+        let allow = if status == 405 {
+            "Allow: GET, HEAD\r\n"
+        } else {
+            ""
+        };
+        let answer = format!(
+            "HTTP/1.1 {status} {reason}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{reason}\n",
+            reason.len() + 1
+        );
+        if write_all(&self.guest.stream, answer.as_bytes(), &[]).is_ok() {
+            self.farewell();
+        }
+    }
+
+    /// Reads on for a while what is not wanted: closed with something unread, the connection would be reset, and the client
+    /// might not see the answer.
+    fn farewell(&self) {
+        let mut stream = &self.guest.stream;
+        let deadline = Instant::now() + FAREWELL_TIME;
+        if stream.shutdown(Shutdown::Write).is_err()
+            || stream.set_read_timeout(Some(FAREWELL_TIME)).is_err()
+        {
+            return;
+        }
+        // Whoever waits for room comes first.
+        *locked(&self.guest.waiting) = Some(Instant::now());
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) && Instant::now() < deadline {}
+    }
+}
+
+/// Writes both, within the time that an answer has in all.
+fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let deadline = Instant::now() + WRITE_TIME;
+    let mut parts = [IoSlice::new(head), IoSlice::new(body)];
+    let mut left = parts.as_mut_slice();
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match stream.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !left.is_empty() {
+            let time = deadline
+                .checked_duration_since(Instant::now())
+                .ok_or(io::ErrorKind::TimedOut)?;
+            stream.set_write_timeout(Some(time.max(Duration::from_millis(1))))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

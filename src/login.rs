@@ -1,0 +1,492 @@
+//! The login times in LOGIN@ and TIME. Knows their forms and the calendar, in UTC; takes the time of the run from outside.
+
+use crate::{
+    interval::{number, pair, two_digits},
+    resolution::Resolution,
+};
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// A login time as `w` prints it: most forms leave out what the reader knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// procps' `21:16`: within the last twelve hours, or on the day of the run. Seconds into the day.
+    Clock(i64),
+    /// The BSDs' ` 9:03AM`: on the day of the run. Seconds into the day.
+    Today(i64),
+    /// `Sun00`, `Mon03PM`: on another day of the last seven. Weekday from Sunday = 0, and hour.
+    Weekday(i64, i64),
+    /// `15Oct26`: day, month from 1, and the last two figures of the year.
+    Date(i64, i64, i64),
+    /// BusyBox's `Nov 24 00:15:27`: month from 1, day, and seconds into the day.
+    Yearless(i64, i64, i64),
+    /// toybox's `Tue Nov 24 00:15:28 2026`: Unix seconds.
+    Exact(i64),
+}
+
+/// When a session began, and how exactly that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginTime {
+    /// Unix seconds, at the start of the step that was printed.
+    pub unix: i64,
+    /// The step.
+    pub resolution: Resolution,
+}
+
+/// When the run of `w` began and ended, in Unix seconds.
+///
+/// The two matter when a run spans midnight: `21:16` is yesterday's if it was printed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Just before `w` was started.
+    pub began: i64,
+    /// Just after it was done.
+    pub ended: i64,
+}
+
+impl Login {
+    /// Reads procps' forms (`print_logintime` in `w.c`): `21:16`, `Sun00`, `15Oct26`.
+    pub fn procps(text: &[u8]) -> Option<Login> {
+        if text.len() == 5 {
+            if let Some((hour, minute)) = pair(text, b':') {
+                return (hour < 24)
+                    .then(|| Login::Clock(signed(hour) * HOUR + signed(minute) * MINUTE));
+            }
+            return weekday_and_hour(text);
+        }
+        date(text)
+    }
+
+    /// Reads the BSDs' forms (`pr_attime` in `pr_time.c`): `9:03AM`, `9:03`, `Mon03PM`, `Mon15`, `15Oct26`.
+    pub fn bsd(text: &[u8]) -> Option<Login> {
+        let (short, afternoon) = match (text.strip_suffix(b"AM"), text.strip_suffix(b"PM")) {
+            (Some(short), _) => (short, Some(false)),
+            (_, Some(short)) => (short, Some(true)),
+            _ => (text, None),
+        };
+        let full_hour = |hour: i64| match afternoon {
+            None => (hour < 24).then_some(hour),
+            Some(afternoon) => (1..=12)
+                .contains(&hour)
+                .then(|| hour % 12 + if afternoon { 12 } else { 0 }),
+        };
+        if let Some((hour, minute)) = pair(short, b':') {
+            return Some(Login::Today(
+                full_hour(signed(hour))? * HOUR + signed(minute) * MINUTE,
+            ));
+        }
+        if let Some(Login::Weekday(day, hour)) = weekday_and_hour(short) {
+            return Some(Login::Weekday(day, full_hour(hour)?));
+        }
+        date(text)
+    }
+
+    /// Reads BusyBox's form: `Nov 24 00:15:27` (`ctime` without weekday and year).
+    pub fn busybox(text: &[u8]) -> Option<Login> {
+        let (month, rest) = text.split_at_checked(3)?;
+        let day = number(rest.get(1..3)?.trim_ascii_start())?;
+        let seconds = clock(rest.get(4..)?)?;
+        (rest.first() == Some(&b' ') && rest.get(3) == Some(&b' ') && (1..=31).contains(&day))
+            .then_some(Login::Yearless(
+                name(&MONTHS, month)? + 1,
+                signed(day),
+                seconds,
+            ))
+    }
+
+    /// Reads toybox's form: `Tue Nov 24 00:15:28 2026` (`ctime`), whose weekday must be the date's.
+    pub fn toybox(text: &[u8]) -> Option<Login> {
+        let weekday = name(&WEEKDAYS, text.get(..3)?)?;
+        let Login::Yearless(month, day, seconds) = Login::busybox(text.get(4..19)?)? else {
+            return None;
+        };
+        let year = signed(number(text.get(20..)?)?);
+        let days = days_of_date(year, month, day)?;
+        (text.get(3) == Some(&b' ') && text.get(19) == Some(&b' ') && weekday_of(days) == weekday)
+            .then_some(Login::Exact(days * DAY + seconds))
+    }
+
+    /// Finds the moment that was meant by a run of `w` at that time; `None` where no date fits, or one before 1970.
+    pub fn resolve(self, run: Span) -> Option<LoginTime> {
+        let unix = self.seen_at(run.ended)?;
+        // Later than the run ended, though printed before: perhaps it was printed before midnight.
+        let unix = match self.seen_at(run.began) {
+            Some(earlier) if unix > run.ended && earlier <= run.began => earlier,
+            _ => unix,
+        };
+        (unix >= 0).then_some(LoginTime {
+            unix,
+            resolution: self.resolution(),
+        })
+    }
+
+    fn resolution(self) -> Resolution {
+        match self {
+            Login::Clock(_) | Login::Today(_) => Resolution::Minute,
+            Login::Weekday(..) => Resolution::Hour,
+            Login::Date(..) => Resolution::Day,
+            Login::Yearless(..) | Login::Exact(_) => Resolution::Second,
+        }
+    }
+
+    fn seen_at(self, now: i64) -> Option<i64> {
+        let today = now.div_euclid(DAY);
+        match self {
+            Login::Clock(seconds) => {
+                let unix = today * DAY + seconds;
+                let yesterday = unix - DAY;
+                // Later than now and not of last night: then the clock was set back, and this day's is meant.
+                Some(if unix > now && now - yesterday <= 12 * HOUR {
+                    yesterday
+                } else {
+                    unix
+                })
+            }
+            Login::Today(seconds) => Some(today * DAY + seconds),
+            Login::Weekday(weekday, hour) => (1..=7)
+                .map(|back| today - back)
+                .find(|&day| weekday_of(day) == weekday)
+                .map(|day| day * DAY + hour * HOUR),
+            Login::Date(day, month, short_year) => {
+                let this_year = year_of(today);
+                let year = this_year - (this_year - short_year).rem_euclid(100);
+                let unix = days_of_date(year, month, day).map(|days| days * DAY);
+                unix.filter(|&unix| unix <= now)
+                    .or_else(|| days_of_date(year - 100, month, day).map(|days| days * DAY))
+            }
+            Login::Yearless(month, day, seconds) => {
+                // The last such date; up to twelve hours ahead it is this year's, and the clock was set back.
+                let latest = now + 12 * HOUR;
+                let this_year = year_of(latest.div_euclid(DAY));
+                (this_year - 8..=this_year)
+                    .rev()
+                    .filter_map(|year| days_of_date(year, month, day))
+                    .map(|days| days * DAY + seconds)
+                    .find(|&unix| unix <= latest)
+            }
+            Login::Exact(unix) => Some(unix),
+        }
+    }
+}
+
+/// The UTC date and time of a moment: year, month, day, hour, minute, second.
+pub fn utc(unix: i64) -> (i64, i64, i64, i64, i64, i64) {
+    let (days, seconds) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
+    let (year, month, day) = date_of(days);
+    (
+        year,
+        month,
+        day,
+        seconds / HOUR,
+        seconds % HOUR / MINUTE,
+        seconds % MINUTE,
+    )
+}
+
+const WEEKDAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+const MONTHS: [&[u8]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+fn name(names: &[&[u8]], text: &[u8]) -> Option<i64> {
+    names
+        .iter()
+        .position(|name| *name == text)
+        .and_then(|index| i64::try_from(index).ok())
+}
+
+/// Only for figures of a few digits, which `number` makes sure of.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn weekday_and_hour(text: &[u8]) -> Option<Login> {
+    let (weekday, hour) = text.split_at_checked(3)?;
+    let hour = two_digits(hour).filter(|&hour| hour < 24)?;
+    Some(Login::Weekday(name(&WEEKDAYS, weekday)?, signed(hour)))
+}
+
+fn date(text: &[u8]) -> Option<Login> {
+    if text.len() != 7 {
+        return None;
+    }
+    let day = two_digits(text.get(..2)?).filter(|day| (1..=31).contains(day))?;
+    let month = name(&MONTHS, text.get(2..5)?)? + 1;
+    Some(Login::Date(
+        signed(day),
+        month,
+        signed(two_digits(text.get(5..)?)?),
+    ))
+}
+
+fn clock(text: &[u8]) -> Option<i64> {
+    let (hour, rest) = text.split_at_checked(2)?;
+    let hour = two_digits(hour).filter(|&hour| hour < 24)?;
+    let (minute, second) =
+        pair(rest.strip_prefix(b":")?, b':').filter(|&(minute, _)| minute < 60)?;
+    (text.len() == 8).then_some(signed(hour) * HOUR + signed(minute) * MINUTE + signed(second))
+}
+
+/// Day 0, the first of 1970, was a Thursday.
+fn weekday_of(days: i64) -> i64 {
+    (days + 4).rem_euclid(7)
+}
+
+fn year_of(days: i64) -> i64 {
+    date_of(days).0
+}
+
+/// Days since 1970-01-01 of a date that exists. Years begin in March here, so that the leap day comes last
+/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn days_of_date(year: i64, month: i64, day: i64) -> Option<i64> {
+    let (march_year, from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
+    let (era, of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));
+    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
+    (date_of(days) == (year, month, day)).then_some(days)
+}
+
+/// The date of a day counted from 1970-01-01; the reverse of `days_of_date`, from the same source.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * of_era + of_era / 4 - of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = (from_march + 2) % 12 + 1;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    (era * 400 + of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `2026-11-24 00:17:39` as Unix seconds.
+    fn at(text: &str) -> i64 {
+        let part = |from: usize, to: usize| -> i64 {
+            text.get(from..to)
+                .and_then(|part| part.parse().ok())
+                .unwrap_or(0)
+        };
+        let days = days_of_date(part(0, 4), part(5, 7), part(8, 10)).unwrap_or(i64::MIN / DAY);
+        days * DAY + part(11, 13) * HOUR + part(14, 16) * MINUTE + part(17, 19)
+    }
+
+    fn found(login: Option<Login>, now: &str) -> Option<i64> {
+        let now = at(now);
+        login
+            .and_then(|login| {
+                login.resolve(Span {
+                    began: now,
+                    ended: now,
+                })
+            })
+            .map(|time| time.unix)
+    }
+
+    fn procps(text: &str, now: &str) -> Option<i64> {
+        found(Login::procps(text.as_bytes()), now)
+    }
+
+    #[test]
+    fn a_clock_time_is_of_today_or_of_last_night() {
+        assert_eq!(
+            procps("00:16", "2026-11-24 00:17:39"),
+            Some(at("2026-11-24 00:16:00"))
+        );
+        assert_eq!(
+            procps("21:16", "2026-11-24 00:17:39"),
+            Some(at("2026-11-23 21:16:00"))
+        );
+        assert_eq!(
+            procps("08:00", "2026-11-24 23:59:59"),
+            Some(at("2026-11-24 08:00:00"))
+        );
+        assert_eq!(
+            procps("23:59", "2027-01-01 00:00:00"),
+            Some(at("2026-12-31 23:59:00"))
+        );
+    }
+
+    #[test]
+    fn a_clock_time_ahead_is_of_today_when_the_clock_was_set_back() {
+        assert_eq!(
+            procps("02:16", "2026-11-24 00:17:39"),
+            Some(at("2026-11-24 02:16:00"))
+        );
+    }
+
+    #[test]
+    fn a_run_across_midnight_is_read_by_when_it_was_printed() {
+        let run = Span {
+            began: at("2026-11-23 23:59:59"),
+            ended: at("2026-11-24 00:00:03"),
+        };
+        let read = |text: &str| {
+            Login::procps(text.as_bytes())
+                .and_then(|login| login.resolve(run))
+                .map(|time| time.unix)
+        };
+        assert_eq!(read("08:00"), Some(at("2026-11-23 08:00:00")));
+        assert_eq!(read("00:00"), Some(at("2026-11-24 00:00:00")));
+        assert_eq!(read("23:59"), Some(at("2026-11-23 23:59:00")));
+    }
+
+    #[test]
+    fn a_weekday_is_the_last_one_and_never_today() {
+        assert_eq!(
+            procps("Sun00", "2026-11-24 00:17:39"),
+            Some(at("2026-11-22 00:00:00"))
+        );
+        assert_eq!(
+            procps("Mon11", "2026-11-24 00:17:39"),
+            Some(at("2026-11-23 11:00:00"))
+        );
+        assert_eq!(
+            procps("Wed23", "2026-11-24 23:30:00"),
+            Some(at("2026-11-18 23:00:00"))
+        );
+        assert_eq!(
+            procps("Thu22", "2027-01-01 12:00:00"),
+            Some(at("2026-12-31 22:00:00"))
+        );
+        assert_eq!(
+            found(Login::bsd(b"Tue03PM"), "2026-11-24 10:00:00"),
+            Some(at("2026-11-17 15:00:00"))
+        );
+    }
+
+    #[test]
+    fn a_short_year_is_the_last_one_that_ends_so() {
+        assert_eq!(
+            procps("15Oct26", "2026-11-24 00:17:39"),
+            Some(at("2026-10-15 00:00:00"))
+        );
+        assert_eq!(
+            procps("20Oct25", "2026-11-24 00:17:39"),
+            Some(at("2025-10-20 00:00:00"))
+        );
+        assert_eq!(
+            procps("21Feb72", "2026-11-24 00:17:39"),
+            Some(at("1972-02-21 00:00:00"))
+        );
+        assert_eq!(
+            procps("29Feb24", "2026-11-24 00:17:39"),
+            Some(at("2024-02-29 00:00:00"))
+        );
+        assert_eq!(
+            procps("29Feb23", "2026-11-24 00:17:39"),
+            None,
+            "no such day"
+        );
+        assert_eq!(
+            procps("31Dec99", "2026-11-24 00:17:39"),
+            Some(at("1999-12-31 00:00:00"))
+        );
+        assert_eq!(
+            procps("01Jan69", "2026-11-24 00:17:39"),
+            None,
+            "before 1970"
+        );
+    }
+
+    #[test]
+    fn other_texts_are_no_login_time() {
+        for text in [
+            "",
+            "24:00",
+            "12:60",
+            "Foo12",
+            "Sun24",
+            "32Oct26",
+            "00Oct26",
+            "15Okt26",
+            "15Oct2026",
+            "1:05",
+            "Mon1 ",
+        ] {
+            assert_eq!(Login::procps(text.as_bytes()), None, "{text}");
+        }
+        for text in ["0:05AM", "13:00PM", "Mon00AM", "24:00", "AM", "9AM"] {
+            assert_eq!(Login::bsd(text.as_bytes()), None, "{text}");
+        }
+        for text in [
+            "Tue Nov 24 00:15:28",
+            "Mon Nov 24 00:15:28 2026",
+            "Tue Nov 24 00:15:60 2026",
+            "Tue Nov 31 00:15:28 2026",
+        ] {
+            assert_eq!(Login::toybox(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn noon_and_midnight_are_read_in_twelve_hours() {
+        let now = "2026-11-24 23:00:00";
+        assert_eq!(
+            found(Login::bsd(b"12:05AM"), now),
+            Some(at("2026-11-24 00:05:00"))
+        );
+        assert_eq!(
+            found(Login::bsd(b"12:05PM"), now),
+            Some(at("2026-11-24 12:05:00"))
+        );
+        assert_eq!(
+            found(Login::bsd(b"9:03PM"), now),
+            Some(at("2026-11-24 21:03:00"))
+        );
+        assert_eq!(
+            found(Login::bsd(b"9:03"), now),
+            Some(at("2026-11-24 09:03:00"))
+        );
+        assert_eq!(
+            found(Login::bsd(b"Mon12AM"), now),
+            Some(at("2026-11-23 00:00:00"))
+        );
+    }
+
+    #[test]
+    fn a_date_without_a_year_is_the_last_such() {
+        let now = "2026-11-24 00:17:39";
+        let read = |text: &str| found(Login::busybox(text.as_bytes()), now);
+        assert_eq!(read("Nov 24 00:15:27"), Some(at("2026-11-24 00:15:27")));
+        assert_eq!(
+            read("Nov 24 02:16:26"),
+            Some(at("2026-11-24 02:16:26")),
+            "the clock was set back"
+        );
+        assert_eq!(read("Nov 25 00:15:54"), Some(at("2025-11-25 00:15:54")));
+        assert_eq!(read("Dec 31 23:59:59"), Some(at("2025-12-31 23:59:59")));
+        assert_eq!(read("Nov  4 00:15:27"), Some(at("2026-11-04 00:15:27")));
+        assert_eq!(read("Feb 29 12:00:00"), Some(at("2024-02-29 12:00:00")));
+        assert_eq!(
+            found(Login::busybox(b"Jan  1 00:00:01"), "2026-12-31 23:59:00"),
+            Some(at("2027-01-01 00:00:01"))
+        );
+    }
+
+    #[test]
+    fn toybox_tells_the_second() {
+        assert_eq!(
+            Login::toybox(b"Tue Nov 24 00:15:28 2026"),
+            Some(Login::Exact(at("2026-11-24 00:15:28")))
+        );
+        assert_eq!(
+            Login::toybox(b"Tue Jan 19 03:14:07 2038"),
+            Some(Login::Exact(2_147_483_647))
+        );
+    }
+
+    #[test]
+    fn dates_and_day_numbers_are_each_others_reverse() {
+        for days in -800_000..800_000 {
+            let (year, month, day) = date_of(days);
+            assert_eq!(days_of_date(year, month, day), Some(days));
+        }
+        assert_eq!(utc(1_795_479_356), (2026, 11, 24, 0, 15, 56));
+    }
+}

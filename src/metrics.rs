@@ -1,0 +1,333 @@
+//! Which metrics there are, their names, help and labels, from one scrape's result. Knows no grammar: the exposition does.
+
+use std::time::Duration;
+
+use crate::{
+    exposition::{Exposition, Family, Format, Kind},
+    process::ProcessUse,
+    run::Outcome,
+    sessions::{CommandShown, Origin, Session},
+};
+
+/// The exporter's own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What it was built for.
+pub const TARGET: &str = env!("BUILD_TARGET");
+/// The compiler's version.
+pub const RUSTC: &str = env!("BUILD_RUSTC");
+
+/// What the user chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Before every name but those of `process_*`, with `_` between; may be empty.
+    pub prefix: String,
+    /// Whether samples that came from a run carry its time.
+    pub timestamps: bool,
+    /// How much of WHAT is shown.
+    pub command: CommandShown,
+}
+
+/// All that an answer is made from.
+#[derive(Clone, Debug)]
+pub struct Scrape<'s> {
+    /// How the last run ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended, since the Unix epoch.
+    pub ended: Duration,
+    /// Its sessions, sorted by their labels; `None` where there is no table.
+    pub sessions: Option<&'s [Session<'s>]>,
+    /// The users that its first line claims.
+    pub users_reported: Option<u64>,
+    /// Runs since start, by outcome, in the order of `Outcome::ALL`.
+    pub runs: [u64; 4],
+    /// When a run last succeeded, since the Unix epoch.
+    pub last_success: Option<Duration>,
+    /// What the exporter uses.
+    pub process: Option<ProcessUse>,
+}
+
+/// Renders the answer to a scrape.
+pub fn render(format: Format, options: &Options, scrape: &Scrape) -> Vec<u8> {
+    let mut writer = Writer {
+        exposition: Exposition::new(format),
+        prefix: &options.prefix,
+        timestamp: options.timestamps.then_some(scrape.ended),
+    };
+    if let Some(sessions) = scrape.sessions {
+        writer.sessions(sessions);
+        if let Some(users) = scrape.users_reported {
+            writer.users_reported(users);
+        }
+    }
+    writer.exporter(scrape);
+    if let Some(used) = scrape.process {
+        writer.process(used);
+    }
+    writer.exposition.finish()
+}
+
+struct Writer<'o> {
+    exposition: Exposition,
+    prefix: &'o str,
+    timestamp: Option<Duration>,
+}
+
+const EACH: [&str; 3] = ["ip", "user", "tty"];
+
+impl Writer<'_> {
+    fn name(&self, name: &str) -> String {
+        match self.prefix {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}_{name}"),
+        }
+    }
+
+    /// Writes a family whose samples came from the run.
+    fn of_run(&mut self, name: &str, help: &str, samples: impl FnOnce(&mut Family)) {
+        let name = self.name(name);
+        samples(
+            &mut self
+                .exposition
+                .family(&name, Kind::Gauge, help, self.timestamp),
+        );
+    }
+
+    /// Writes a family about the exporter itself.
+    fn own(&mut self, name: &str, kind: Kind, help: &str, samples: impl FnOnce(&mut Family)) {
+        let name = self.name(name);
+        samples(&mut self.exposition.family(&name, kind, help, None));
+    }
+
+    fn sessions(&mut self, sessions: &[Session]) {
+        let mut users: Vec<&str> = sessions
+            .iter()
+            .map(|session| session.user.as_ref())
+            .collect();
+        users.sort_unstable();
+        let help = "Sessions of this user. Like all that comes from w, as of the last run: a younger result than the scrape interval is served again.";
+        self.of_run("user_sessions_currently_active", help, |family| {
+            for same in users.chunk_by(|a, b| a == b) {
+                family.sample(
+                    &[("user", same.first().copied().unwrap_or_default())],
+                    same.len() as f64,
+                );
+            }
+        });
+        self.each(
+            sessions,
+            "each_session_currently_active",
+            "1 for each session; more where several share all labels.",
+            |same| Some(same.len() as f64),
+        );
+        let help = "Login time as exactly as LOGIN@ tells it: to the minute on the first day or for twelve hours, to the hour for six days, then to the day. The latest where sessions share all labels.";
+        self.each(
+            sessions,
+            "each_session_login_timestamp_seconds",
+            help,
+            |same| {
+                same.iter()
+                    .filter_map(|session| session.login)
+                    .map(|login| login.unix as f64)
+                    .reduce(f64::max)
+            },
+        );
+        let help = "How long the terminal was not used, as exactly as IDLE tells it. The least where sessions share all labels.";
+        self.each(sessions, "each_session_idle_seconds", help, |same| {
+            let idle = same
+                .iter()
+                .filter_map(|session| session.idle)
+                .map(|idle| idle.duration)
+                .min();
+            idle.map(|idle| idle.as_secs_f64())
+        });
+        let help = "Processor time of all processes on the terminal (JCPU). The sum where sessions share all labels.";
+        self.each(sessions, "each_session_cpu_seconds", help, |same| {
+            let cpu = same
+                .iter()
+                .filter_map(|session| session.cpu)
+                .map(|cpu| cpu.duration);
+            cpu.reduce(Duration::saturating_add)
+                .map(|cpu| cpu.as_secs_f64())
+        });
+        self.commands(sessions);
+        let origins = |origin| {
+            sessions
+                .iter()
+                .filter(|session| session.origin == origin)
+                .count() as f64
+        };
+        self.of_run(
+            "sessions_currently_active",
+            "Sessions by where they come from: remote if FROM names another host or an address.",
+            |family| {
+                family.sample(&[("origin", "local")], origins(Origin::Local));
+                family.sample(&[("origin", "remote")], origins(Origin::Remote));
+            },
+        );
+        users.dedup();
+        self.of_run(
+            "users_currently_active",
+            "Users with a session.",
+            |family| {
+                family.sample(&[], users.len() as f64);
+            },
+        );
+    }
+
+    /// Writes a family with one sample for the sessions that share all of ip, user and tty, where they have a value.
+    fn each(
+        &mut self,
+        sessions: &[Session],
+        name: &str,
+        help: &str,
+        value: impl Fn(&[Session]) -> Option<f64>,
+    ) {
+        self.of_run(name, help, |family| {
+            for same in sessions.chunk_by(|a, b| each(a) == each(b)) {
+                if let (Some(value), Some(session)) = (value(same), same.first()) {
+                    family.sample(&each(session), value);
+                }
+            }
+        });
+    }
+
+    fn commands(&mut self, sessions: &[Session]) {
+        let help = "What the session runs; 1, or more where several share all labels.";
+        self.of_run("each_session_command_info", help, |family| {
+            for same in sessions.chunk_by(|a, b| each(a) == each(b) && a.command == b.command) {
+                let Some(session) = same.first() else {
+                    continue;
+                };
+                if let Some(command) = &session.command {
+                    let [ip, user, tty] = each(session);
+                    family.sample(&[ip, user, tty, ("command", command)], same.len() as f64);
+                }
+            }
+        });
+    }
+
+    fn users_reported(&mut self, users: u64) {
+        let help = "Users that the first line of w claims. More than the rows it lists: it can't see their processes.";
+        self.of_run("users_reported", help, |family| {
+            family.sample(&[], users as f64)
+        });
+    }
+
+    fn exporter(&mut self, scrape: &Scrape) {
+        let help = "1 if the last run of w gave a table that could be read, else 0.";
+        // Never without a prefix: `up` is Prometheus' own.
+        let name = if self.prefix.is_empty() {
+            "what_up".to_owned()
+        } else {
+            self.name("up")
+        };
+        let up = f64::from(u8::from(scrape.outcome == Outcome::Ok));
+        let mut family = self
+            .exposition
+            .family(&name, Kind::Gauge, help, self.timestamp);
+        family.sample(&[("version", VERSION)], up);
+        self.own(
+            "w_runs_total",
+            Kind::Counter,
+            "Runs of w since start, by how they ended.",
+            |family| {
+                for (outcome, runs) in Outcome::ALL.iter().zip(scrape.runs) {
+                    family.sample(&[("outcome", outcome.name())], runs as f64);
+                }
+            },
+        );
+        self.of_run(
+            "w_duration_seconds",
+            "How long the last run of w took.",
+            |family| {
+                family.sample(&[], scrape.took.as_secs_f64());
+            },
+        );
+        if let Some(time) = scrape.last_success {
+            self.own(
+                "w_last_success_timestamp_seconds",
+                Kind::Gauge,
+                "When w last succeeded.",
+                |family| {
+                    family.sample(&[], time.as_millis() as f64 / 1000.0);
+                },
+            );
+        }
+        self.own(
+            "exporter_build_info",
+            Kind::Info,
+            "What this exporter was built from.",
+            |family| {
+                family.sample(
+                    &[("version", VERSION), ("target", TARGET), ("rustc", RUSTC)],
+                    1.0,
+                );
+            },
+        );
+    }
+
+    /// The standard set, with the help of the official client libraries. As old as the rest of the answer, so that a
+    /// repeated one costs nothing.
+    fn process(&mut self, used: ProcessUse) {
+        let families = [
+            (
+                "process_cpu_seconds_total",
+                Kind::Counter,
+                "Total user and system CPU time spent in seconds.",
+                used.cpu_seconds,
+            ),
+            (
+                "process_max_fds",
+                Kind::Gauge,
+                "Maximum number of open file descriptors.",
+                used.max_fds,
+            ),
+            (
+                "process_open_fds",
+                Kind::Gauge,
+                "Number of open file descriptors.",
+                used.open_fds,
+            ),
+            (
+                "process_resident_memory_bytes",
+                Kind::Gauge,
+                "Resident memory size in bytes.",
+                used.resident_bytes,
+            ),
+            (
+                "process_start_time_seconds",
+                Kind::Gauge,
+                "Start time of the process since unix epoch in seconds.",
+                used.start_time,
+            ),
+            (
+                "process_threads",
+                Kind::Gauge,
+                "Number of OS threads in the process.",
+                used.threads,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                Kind::Gauge,
+                "Virtual memory size in bytes.",
+                used.virtual_bytes,
+            ),
+        ];
+        for (name, kind, help, value) in families {
+            self.exposition
+                .family(name, kind, help, None)
+                .sample(&[], value);
+        }
+    }
+}
+
+fn each<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {
+    let [ip, user, tty] = EACH;
+    [
+        (ip, &session.ip),
+        (user, &session.user),
+        (tty, &session.tty),
+    ]
+}

@@ -1,0 +1,14 @@
+//! How exactly a printed time tells what it tells. Knows no format.
+
+/// The smallest step that a printed time or duration can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// `1.73s`, `1:05`, `00:15:27`.
+    Second,
+    /// `1:05m`, `21:16`.
+    Minute,
+    /// `Sun00`.
+    Hour,
+    /// `2days`, `15Oct26`.
+    Day,
+}

@@ -1,0 +1,275 @@
+//! Who is logged in: the rows that are sessions, and what each one's FROM and WHAT mean. Knows no metric.
+
+use std::borrow::Cow;
+
+use crate::{
+    interval::Interval,
+    login::{LoginTime, Span},
+    table::{Row, Table},
+};
+
+/// One login session, with its texts as `w` printed them; bytes that are not UTF-8 become U+FFFD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session<'a> {
+    /// FROM, whether it is an address, a name, or `-`.
+    pub ip: Cow<'a, str>,
+    /// USER.
+    pub user: Cow<'a, str>,
+    /// TTY.
+    pub tty: Cow<'a, str>,
+    /// The part of WHAT that may be shown; `None` where nothing may, or `w` shows none.
+    pub command: Option<Cow<'a, str>>,
+    /// Where the user sits.
+    pub origin: Origin,
+    /// When it began.
+    pub login: Option<LoginTime>,
+    /// How long its terminal was not used.
+    pub idle: Option<Interval>,
+    /// The processor time of all processes on its terminal.
+    pub cpu: Option<Interval>,
+}
+
+/// Whether a session comes from this host or another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// At the console, or inside another session of this host.
+    Local,
+    /// FROM names another host or an address.
+    Remote,
+}
+
+/// How much of WHAT leaves the host: a command line can hold secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandShown {
+    /// Nothing.
+    None,
+    /// The program's name.
+    Name,
+    /// The whole command line.
+    Full,
+}
+
+/// The sessions of a table, sorted by their labels: ip, user, tty, command.
+pub fn of_table<'a>(table: &Table<'a>, run: Span, shown: CommandShown) -> Vec<Session<'a>> {
+    let logins = table.rows.iter().filter(|row| !is_service_manager(row));
+    let mut sessions: Vec<_> = logins.map(|row| session(row, run, shown)).collect();
+    sessions.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
+    sessions
+}
+
+fn labels<'s>(session: &'s Session) -> (&'s str, &'s str, &'s str, Option<&'s str>) {
+    (
+        &session.ip,
+        &session.user,
+        &session.tty,
+        session.command.as_deref(),
+    )
+}
+
+fn session<'a>(row: &Row<'a>, run: Span, shown: CommandShown) -> Session<'a> {
+    let command = match shown {
+        CommandShown::None => None,
+        CommandShown::Name => row.what.map(program_name),
+        CommandShown::Full => row.what,
+    };
+    Session {
+        ip: String::from_utf8_lossy(row.from),
+        user: String::from_utf8_lossy(row.user),
+        tty: String::from_utf8_lossy(row.tty),
+        command: command.map(String::from_utf8_lossy),
+        origin: origin(row.from),
+        login: row.login.and_then(|login| login.resolve(run)),
+        // Without a terminal, some versions print the idle time of the directory /dev.
+        idle: row.idle.filter(|_| !row.tty.is_empty()),
+        cpu: row.cpu,
+    }
+}
+
+/// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged in.
+/// It comes from nowhere; a row with an address is a login, whatever it runs.
+fn is_service_manager(row: &Row) -> bool {
+    let mut words = row.what.unwrap_or_default().split(|&byte| byte == b' ');
+    let program = words.next().unwrap_or_default();
+    row.tty.is_empty()
+        && matches!(row.from, b"" | b"-")
+        && (program == b"systemd" || program.ends_with(b"/systemd"))
+        && words.next() == Some(b"--user")
+}
+
+/// Local are `-`, nothing, X displays, tmux, screen, terminals and display managers of this host; all else is remote.
+fn origin(from: &[u8]) -> Origin {
+    // `:0` and `:pts/3:S.0` are displays; `::1` and `::ffff:192.0.2.9` are addresses.
+    let display = from.starts_with(b":") && !from.starts_with(b"::");
+    let name = from.strip_prefix(b"/dev/").unwrap_or(from);
+    // procps prints a host up to its first blank, and a dash for that.
+    let local = matches!(
+        name,
+        b"" | b"-" | b"screen" | b"login screen" | b"login-" | b"console"
+    );
+    if display || local || name.starts_with(b"tmux(") || is_terminal(name) {
+        Origin::Local
+    } else {
+        Origin::Remote
+    }
+}
+
+/// `tty7`, `ttyS0`, `ttyAMA0`, `pts/3`, `hvc0`, `seat0`.
+fn is_terminal(name: &[u8]) -> bool {
+    let digits = name
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let Some((unnumbered, [_, ..])) = name.split_at_checked(name.len() - digits) else {
+        return false;
+    };
+    let serial = |kind: &[u8]| kind.len() <= 4 && kind.iter().all(u8::is_ascii_uppercase);
+    matches!(unnumbered, b"pts/" | b"hvc" | b"seat" | b"vc/")
+        || unnumbered.strip_prefix(b"tty").is_some_and(serial)
+}
+
+/// The name of the program in a command line: `-bash` is bash, `/usr/bin/vim x` is vim, `sshd: eve@notty` is sshd.
+fn program_name(what: &[u8]) -> &[u8] {
+    let mut words = what.split(|&byte| byte == b' ');
+    let first = words.find(|word| !word.is_empty()).unwrap_or_default();
+    let name = first
+        .rsplit(|&byte| byte == b'/')
+        .next()
+        .unwrap_or_default();
+    let name = name.strip_suffix(b":").unwrap_or(name);
+    match name {
+        // All that `w` shows of a process without a command line.
+        b"-" => name,
+        _ => name.strip_prefix(b"-").unwrap_or(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consoles_displays_and_multiplexers_are_local() {
+        for from in [
+            "",
+            "-",
+            ":0",
+            ":0.0",
+            ":1",
+            ":pts/3:S.0",
+            "tmux(1234).%0",
+            "screen",
+            "login screen",
+            "login-",
+            "console",
+            "tty1",
+            "tty7",
+            "ttyS0",
+            "ttyUSB0",
+            "pts/3",
+            "/dev/pts/3",
+            "hvc0",
+            "seat0",
+        ] {
+            assert_eq!(origin(from.as_bytes()), Origin::Local, "{from}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_names_are_remote() {
+        for from in [
+            "203.0.113.7",
+            "2001:db8::1",
+            "::1",
+            "::ffff:192.0.2.9",
+            "fe80::1%eth0",
+            "192.0.2.44:10.0",
+            "203.0.113.9-",
+            "203.0.113.9 via mosh [12345]",
+            "ws.example.com",
+            "name-only-host",
+            "localhost",
+            "127.0.0.1",
+            "login",
+            "tty",
+            "ttyserver1",
+            "screen-host",
+            "pts/x",
+        ] {
+            assert_eq!(origin(from.as_bytes()), Origin::Remote, "{from}");
+        }
+    }
+
+    fn row<'a>(tty: &'a str, from: &'a str, what: &'a str) -> Row<'a> {
+        Row {
+            user: b"alice",
+            tty: tty.as_bytes(),
+            from: from.as_bytes(),
+            login: None,
+            idle: Interval::procps(b"3days"),
+            cpu: None,
+            what: Some(what.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_service_manager_is_no_session() {
+        assert!(is_service_manager(&row(
+            "",
+            "-",
+            "/lib/systemd/systemd --user"
+        )));
+        assert!(is_service_manager(&row(
+            "",
+            "",
+            "/usr/lib/systemd/systemd --user --deserialize 4"
+        )));
+        assert!(!is_service_manager(&row(
+            "pts/0",
+            "-",
+            "/lib/systemd/systemd --user"
+        )));
+        assert!(!is_service_manager(&row(
+            "",
+            "203.0.113.7",
+            "/lib/systemd/systemd --user"
+        )));
+        assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
+        assert!(!is_service_manager(&row(
+            "",
+            "-",
+            "/lib/systemd/systemd --username"
+        )));
+        assert!(!is_service_manager(&row("", "-", "")));
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_no_idle_time() {
+        let run = Span { began: 0, ended: 0 };
+        assert_eq!(
+            session(&row("", "-", "-bash"), run, CommandShown::None).idle,
+            None
+        );
+        assert!(
+            session(&row("pts/0", "-", "-bash"), run, CommandShown::None)
+                .idle
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_command_holds_none_of_its_arguments() {
+        for (what, name) in [
+            ("vim notes.txt", "vim"),
+            ("-bash", "bash"),
+            ("/usr/bin/mysql -psecret", "mysql"),
+            ("sshd: alice@notty", "sshd"),
+            ("  leading trailing ", "leading"),
+            ("[python3] <defunct>", "[python3]"),
+            ("-", "-"),
+            ("", ""),
+        ] {
+            assert_eq!(program_name(what.as_bytes()), name.as_bytes(), "{what}");
+        }
+    }
+}

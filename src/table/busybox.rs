@@ -1,0 +1,33 @@
+//! The layout of BusyBox's `w` (`who.c`): USER and TTY padded to 15, IDLE to 7, TIME in 16, HOST to the end. Nothing is cut, so
+//! that a long user or terminal name shifts its row.
+
+use super::{
+    Row, RowResult,
+    cursor::{Cursor, trim_end},
+};
+use crate::{interval::Interval, login::Login};
+
+/// The whole header line.
+pub const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";
+
+/// Reads one row.
+pub fn row(line: &[u8]) -> RowResult<'_> {
+    let mut cursor = Cursor(line);
+    let user = cursor.shifting_column(15).ok_or("USER")?;
+    let tty = cursor.shifting_column(15).ok_or("TTY")?;
+    let idle = match cursor.column(7).ok_or("IDLE")? {
+        // `old` is a day or more, or a terminal last used in the future; `?` is a terminal that is gone.
+        b"old" | b"?" => None,
+        text => Some(Interval::busybox(text).ok_or("IDLE")?),
+    };
+    let login = cursor.column(16).and_then(Login::busybox).ok_or("TIME")?;
+    Ok(Row {
+        user,
+        tty,
+        from: trim_end(cursor.0),
+        login: Some(login),
+        idle,
+        cpu: None,
+        what: None,
+    })
+}
