@@ -1,0 +1,279 @@
+//! Starts the program, talks to it, and ends it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter");
+
+/// Longer than anything takes that works.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A table of three sessions, as Debian 12's `w -i` prints it.
+pub const TABLE: &str = "\
+ 00:17:39 up  1:25,  3 users,  load average: 2.72, 2.33, 1.90
+USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT
+alice    pts/0    203.0.113.7      00:16    1:13   0.02s   ?    vim notes.txt
+alice    pts/5    tmux(1234).%0    Sat19    3days  0.00s   ?    -bash
+root     tty1     -                15Oct26  3:26m  0.00s   ?    /usr/bin/mysql -psecret
+";
+
+/// The path of a fixture.
+pub fn fixture(name: &str) -> String {
+    format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder of the test's own.
+pub fn folder() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A `w` of the test's own: a shell script, with `$DIR` for its folder and `$TABLE` for a file that holds the table. Each run
+/// adds a line to the file `runs` there.
+pub struct FakeW {
+    pub folder: PathBuf,
+}
+
+impl FakeW {
+    pub fn new(script: &str) -> FakeW {
+        let folder = folder();
+        fs::write(folder.join("table"), TABLE).unwrap();
+        let fake = FakeW { folder };
+        fake.becomes(script);
+        fake
+    }
+
+    /// Another script from now on.
+    pub fn becomes(&self, script: &str) {
+        let folder = self.folder.display();
+        let text = format!("DIR={folder}\nTABLE={folder}/table\necho run >>$DIR/runs\n{script}\n");
+        fs::write(self.folder.join("new"), text).unwrap();
+        fs::rename(self.folder.join("new"), self.folder.join("w")).unwrap();
+    }
+
+    pub fn command(&self) -> String {
+        format!("sh {}/w", self.folder.display())
+    }
+
+    pub fn runs(&self) -> usize {
+        self.read("runs").lines().count()
+    }
+
+    /// A file that the script wrote; empty if it did not.
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.join(file)).unwrap_or_default()
+    }
+}
+
+/// The program, without the variables of whoever runs the test.
+pub fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("EXPORTER_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+/// What it prints once.
+pub fn once(arguments: &[&str]) -> String {
+    let output = program().arg("--once").args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The program, serving.
+pub struct Exporter {
+    pub child: Child,
+    pub address: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Exporter {
+    /// Serves what a `w` prints, at a free port.
+    pub fn of(w: &str, arguments: &[&str]) -> Exporter {
+        Exporter::start(program().args(["--w.command", w]).args(arguments))
+    }
+
+    pub fn start(command: &mut Command) -> Exporter {
+        let child = command.args(["--listen.port", "0"]).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let first = lines.next().expect("no line at start");
+        let address = first.split("http://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
+        let address = address.split('/').next().unwrap().to_owned();
+        let log = Arc::new(Mutex::new(vec![first]));
+        let collected = Arc::clone(&log);
+        thread::spawn(move || lines.for_each(|line| collected.lock().unwrap().push(line)));
+        Exporter { child, address, log }
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Sends these bytes, and reads to the end of the connection.
+    pub fn ask(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read_to_end(&mut stream)
+    }
+
+    pub fn metrics(&self) -> String {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A figure of `/proc/PID/status`.
+    pub fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Its children, dead ones too.
+    pub fn children(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let of_task = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        tasks.flatten().map(of_task).collect()
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(signal(name, &self.pid().to_string()), "it is gone");
+    }
+
+    /// Waits for its end; gives its status and how long that took.
+    pub fn end(&mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), began.elapsed());
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process, or with a minus to a group; says whether there was one.
+pub fn signal(name: &str, target: &str) -> bool {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s \"$0\" -- \"$1\"", name, target]).stderr(Stdio::null());
+    kill.status().unwrap().success()
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    within(PATIENCE, what, is_so);
+}
+
+/// Waits until something is so, for that long at most.
+pub fn within(time: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < time, "not in time: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The lines of an answer that are samples whose names begin so, without the `what_`.
+pub fn samples(metrics: &str, name: &str) -> Vec<String> {
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix("what_"));
+    lines.filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    /// Reads all that comes until the connection is closed.
+    pub fn read_to_end(stream: &mut TcpStream) -> Answer {
+        let mut bytes = Vec::new();
+        // A reset after the answer is an end too.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// Reads one answer of a connection that is kept.
+    pub fn read_one(stream: &mut TcpStream) -> Answer {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut answer = Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.trim_end().to_owned(),
+            body: String::new(),
+        };
+        let mut body = vec![0; answer.header("Content-Length").unwrap().parse().unwrap()];
+        stream.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
