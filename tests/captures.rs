@@ -3,7 +3,12 @@
 //!
 //! `GOLDEN=rewrite cargo test --test captures` writes the golden files; `git diff` is the review.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::{
     fs,
@@ -28,12 +33,24 @@ use what::{
 fn main() {
     let arguments = Arguments::from_args();
     let captures = captures("captures");
-    assert!(captures.len() >= 240, "captures are missing: {}", captures.len());
+    assert!(
+        captures.len() >= 240,
+        "captures are missing: {}",
+        captures.len()
+    );
     let golden = captures.iter().cloned().chain(self::captures("documented"));
-    let golden = golden.map(|capture| Trial::test(format!("golden::{}", capture.name), move || capture.is_as_golden()));
+    let golden = golden.map(|capture| {
+        Trial::test(format!("golden::{}", capture.name), move || {
+            capture.is_as_golden()
+        })
+    });
     let mut tests: Vec<Trial> = golden.collect();
     let truth = captures.into_iter();
-    tests.extend(truth.map(|capture| Trial::test(format!("truth::{}", capture.name), move || capture.is_true())));
+    tests.extend(truth.map(|capture| {
+        Trial::test(format!("truth::{}", capture.name), move || {
+            capture.is_true()
+        })
+    }));
     libtest_mimic::run(&arguments, tests).exit();
 }
 
@@ -48,9 +65,14 @@ struct Capture {
 }
 
 fn captures(folder: &str) -> Vec<Capture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(folder);
     let index = fs::read_to_string(folder.join("index.tsv")).unwrap();
-    let lines = index.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
+    let lines = index
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').collect::<Vec<_>>());
     lines
         .map(|fields| Capture {
             name: fields[0].to_owned(),
@@ -76,7 +98,8 @@ impl Capture {
 
     /// What the program gives for it, at the time that it was taken, less what differs between machines.
     fn answer(&self) -> String {
-        let (printed, status, taken) = (self.printed(), self.status, Duration::from_secs(self.taken));
+        let (printed, status, taken) =
+            (self.printed(), self.status, Duration::from_secs(self.taken));
         let run_w = move || match status {
             0 => Ok(printed.clone()),
             status => Err(Failure {
@@ -85,7 +108,10 @@ impl Capture {
             }),
         };
         let instant = Instant::now();
-        let clock: Clock = Box::new(move || Moment { instant, unix: taken });
+        let clock: Clock = Box::new(move || Moment {
+            instant,
+            unix: taken,
+        });
         let options = Options {
             prefix: "what".to_owned(),
             timestamps: false,
@@ -93,8 +119,11 @@ impl Capture {
         };
         let snapshot = Scraper::new(Box::new(run_w), clock, options).scrape();
         let text = String::from_utf8(snapshot.text.to_vec()).unwrap();
-        let differs = |line: &str| line.contains("process_") || line.contains("exporter_build_info");
-        text.split_inclusive('\n').filter(|line| !differs(line)).collect()
+        let differs =
+            |line: &str| line.contains("process_") || line.contains("exporter_build_info");
+        text.split_inclusive('\n')
+            .filter(|line| !differs(line))
+            .collect()
     }
 
     fn is_as_golden(&self) -> Result<(), Failed> {
@@ -122,17 +151,26 @@ impl Capture {
             Err(error) => return Err(format!("{error:#}").into()),
         };
         let taken = i64::try_from(self.taken).unwrap();
-        let run = Span { began: taken, ended: taken };
+        let run = Span {
+            began: taken,
+            ended: taken,
+        };
         let mut read = sessions::of_table(&table, run, CommandShown::Full);
         let mut faults = Vec::new();
         for truth in self.truth() {
-            match read.iter().position(|session| self.is_session(&truth, session)) {
+            match read
+                .iter()
+                .position(|session| self.is_session(&truth, session))
+            {
                 Some(found) => drop(read.remove(found)),
                 None if self.is_left_out(&truth) => {}
                 None => faults.push(format!("not read, though it was there: {truth}")),
             }
         }
-        faults.extend(read.iter().map(|session| format!("read, though it was not there: {session:?}")));
+        faults.extend(
+            read.iter()
+                .map(|session| format!("read, though it was not there: {session:?}")),
+        );
         match faults.is_empty() {
             true => Ok(()),
             false => Err(faults.join("\n").into()),
@@ -140,25 +178,34 @@ impl Capture {
     }
 
     fn truth(&self) -> Vec<Value> {
-        let path = self.path.parent().unwrap().with_file_name("truth").join(format!("{}.json", self.scenario()));
+        let path = self
+            .path
+            .parent()
+            .unwrap()
+            .with_file_name("truth")
+            .join(format!("{}.json", self.scenario()));
         let truth: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         truth["sessions"].as_array().unwrap().clone()
     }
 
     fn is_left_out(&self, truth: &Value) -> bool {
         let name = truth["name"].as_str().unwrap();
-        LEFT_OUT.iter().any(|(program, scenario, source, names, _)| {
-            self.program().starts_with(program)
-                && self.scenario().starts_with(scenario)
-                && truth["source"].as_str().unwrap().starts_with(source)
-                && (names.is_empty() || names.contains(&name))
-        })
+        LEFT_OUT
+            .iter()
+            .any(|(program, scenario, source, names, _)| {
+                self.program().starts_with(program)
+                    && self.scenario().starts_with(scenario)
+                    && truth["source"].as_str().unwrap().starts_with(source)
+                    && (names.is_empty() || names.contains(&name))
+            })
     }
 
     fn differs(&self, truth: &Value, column: &str) -> bool {
         let name = truth["name"].as_str().unwrap();
         DIFFERS.iter().any(|(program, names, differing, _)| {
-            self.program().starts_with(program) && (names.is_empty() || names.contains(&name)) && *differing == column
+            self.program().starts_with(program)
+                && (names.is_empty() || names.contains(&name))
+                && *differing == column
         })
     }
 
@@ -174,18 +221,26 @@ impl Capture {
 
     /// As it was, or cut to one of the widths; BusyBox cuts nothing.
     fn is_cut(&self, truth: &str, read: &str, widths: &[usize]) -> bool {
-        let cut = |width: &usize| self.program() != "busybox-1.37" && truth.get(..*width) == Some(read);
+        let cut =
+            |width: &usize| self.program() != "busybox-1.37" && truth.get(..*width) == Some(read);
         truth == read || widths.iter().any(cut)
     }
 
     /// The host, or its address and the display or interface behind it, up to a blank and cut to the column.
     fn is_from(&self, host: &str, address: &str, read: &str) -> bool {
-        let printable = match host.split_once(|char: char| char == ' ' || char.is_control() || !char.is_ascii()) {
+        let printable = match host
+            .split_once(|char: char| char == ' ' || char.is_control() || !char.is_ascii())
+        {
             Some((before, _)) => format!("{before}-"),
             None => host.to_owned(),
         };
         let behind = host.rfind([':', '%']).map_or("", |at| &host[at..]);
-        let behind = if host.starts_with(':') || host.matches(':').count() > 1 && !behind.starts_with('%') { "" } else { behind };
+        let behind =
+            if host.starts_with(':') || host.matches(':').count() > 1 && !behind.starts_with('%') {
+                ""
+            } else {
+                behind
+            };
         let forms = [
             printable,
             host.to_owned(),
@@ -194,9 +249,16 @@ impl Capture {
         ];
         let not_shown = read.is_empty() && !table::read(&self.printed()).unwrap().shows_from;
         // With -i procps writes a mapped address as what it maps.
-        let mapped = address.strip_prefix("::ffff:").is_some_and(|address| address == read);
+        let mapped = address
+            .strip_prefix("::ffff:")
+            .is_some_and(|address| address == read);
         let empty = host.is_empty() && read == "-";
-        empty || not_shown || mapped || forms.iter().any(|form| self.is_cut(form, read, &[12, 16, 128, 256]))
+        empty
+            || not_shown
+            || mapped
+            || forms
+                .iter()
+                .any(|form| self.is_cut(form, read, &[12, 16, 128, 256]))
     }
 
     fn is_login(&self, truth: &Value, session: &Session) -> bool {
@@ -240,8 +302,13 @@ impl Capture {
 
     /// The whole command line, or as much as fits.
     fn is_command(&self, truth: &Value, session: &Session) -> bool {
-        let Some(real) = truth["cmd_joined"].as_str() else { return true };
-        session.command.as_deref().is_none_or(|read| read == real || (read.len() > 100 && real.starts_with(read)))
+        let Some(real) = truth["cmd_joined"].as_str() else {
+            return true;
+        };
+        session
+            .command
+            .as_deref()
+            .is_none_or(|read| read == real || (read.len() > 100 && real.starts_with(read)))
     }
 }
 
@@ -261,39 +328,170 @@ const LEFT_OUT: &[(&str, &str, &str, &[&str], &str)] = &[
     ("procps-3", "", "logind", &[], "reads utmp only"),
     ("procps-4.0.6-nosd", "", "logind", &[], "reads utmp only"),
     ("", "sdmix", "logind", &["deadleader"], "its leader is gone"),
-    ("", "sdmix", "logind", &["manager"], "a service manager is no session: left out by us where the program lists it"),
-    ("debian13", "sdmix", "logind", &["background", "greeter"], "lists the sessions of users only"),
-    ("busybox", "garbage", "utmp", &[], "found none in this utmp file"),
-    ("debian", "garbage", "utmp", &[], "found none in this utmp file"),
-    ("debian", "mix", "utmp", &["stale", "nopasswd"], "its process is gone; no such user in passwd"),
-    ("procps", "mix", "utmp", &["stale", "nopasswd"], "its process is gone; no such user in passwd"),
+    (
+        "",
+        "sdmix",
+        "logind",
+        &["manager"],
+        "a service manager is no session: left out by us where the program lists it",
+    ),
+    (
+        "debian13",
+        "sdmix",
+        "logind",
+        &["background", "greeter"],
+        "lists the sessions of users only",
+    ),
+    (
+        "busybox",
+        "garbage",
+        "utmp",
+        &[],
+        "found none in this utmp file",
+    ),
+    (
+        "debian",
+        "garbage",
+        "utmp",
+        &[],
+        "found none in this utmp file",
+    ),
+    (
+        "debian",
+        "mix",
+        "utmp",
+        &["stale", "nopasswd"],
+        "its process is gone; no such user in passwd",
+    ),
+    (
+        "procps",
+        "mix",
+        "utmp",
+        &["stale", "nopasswd"],
+        "its process is gone; no such user in passwd",
+    ),
     (
         "procps",
         "garbage",
         "utmp",
         &[
-            "ctrluser", "nluser", "spaceuser", "utf8user", "badutf8user", "emptyuser", "numericuser", "dashuser", "wheader",
+            "ctrluser",
+            "nluser",
+            "spaceuser",
+            "utf8user",
+            "badutf8user",
+            "emptyuser",
+            "numericuser",
+            "dashuser",
+            "wheader",
         ],
         "no such user in passwd",
     ),
-    ("procps", "garbage", "utmp", &["pid0"], "its process is gone"),
+    (
+        "procps",
+        "garbage",
+        "utmp",
+        &["pid0"],
+        "its process is gone",
+    ),
 ];
 
 /// Columns that a program prints otherwise than it was: program, names (all if none), column, and why.
 const DIFFERS: &[(&str, &[&str], &str, &str)] = &[
-    ("", &["user32", "login31536000", "login63158400"], "login", "a clock time, or no year: it was on this day of another year"),
-    ("", &["hugelogin"], "login", "a clock time for any time to come"),
-    ("busybox", &["x11", "login1728000000", "login31622400"], "login", "no year is printed"),
-    ("uutils", &["futureidle"], "idle", "0 where the clock was set back"),
-    ("uutils", &[], "command", "the login process instead of the foreground one"),
-    ("", &["utf8", "ctrl", "zombie", "emptycmd", "emptyboth"], "command", "what can't be printed is replaced"),
-    ("", &["sudo"], "command", "a process of another user is not chosen"),
-    ("procps", &["oddline", "line32", "emptyline", "dotline", "privleader_notty"], "command", "has no terminal of that name"),
-    ("procps", &["oddline", "line32", "emptyline", "dotline", "greeter"], "idle", "has no terminal of that name, or one used since"),
-    ("procps", &["oddline", "line32", "emptyline", "dotline", "zombie"], "tty", "the name is cleaned, or that of a child's terminal is printed"),
-    ("debian13", &["zombie", "privleader_notty"], "tty", "as procps 4.0.6"),
-    ("debian13", &["privleader_notty"], "idle", "that of its child's terminal"),
-    ("", &["x11", "vsftpd", "pts1000"], "command", "has no terminal: the process of its leader"),
-    ("", &["x11", "vsftpd", "pts1000", "console", "zombie"], "idle", "has no terminal of that name: 0, or that of another"),
-    ("", &["x11", "vsftpd", "pts1000", "console", "ttyx0"], "tty", "the name is cleaned, or that of its leader's terminal is printed"),
+    (
+        "",
+        &["user32", "login31536000", "login63158400"],
+        "login",
+        "a clock time, or no year: it was on this day of another year",
+    ),
+    (
+        "",
+        &["hugelogin"],
+        "login",
+        "a clock time for any time to come",
+    ),
+    (
+        "busybox",
+        &["x11", "login1728000000", "login31622400"],
+        "login",
+        "no year is printed",
+    ),
+    (
+        "uutils",
+        &["futureidle"],
+        "idle",
+        "0 where the clock was set back",
+    ),
+    (
+        "uutils",
+        &[],
+        "command",
+        "the login process instead of the foreground one",
+    ),
+    (
+        "",
+        &["utf8", "ctrl", "zombie", "emptycmd", "emptyboth"],
+        "command",
+        "what can't be printed is replaced",
+    ),
+    (
+        "",
+        &["sudo"],
+        "command",
+        "a process of another user is not chosen",
+    ),
+    (
+        "procps",
+        &[
+            "oddline",
+            "line32",
+            "emptyline",
+            "dotline",
+            "privleader_notty",
+        ],
+        "command",
+        "has no terminal of that name",
+    ),
+    (
+        "procps",
+        &["oddline", "line32", "emptyline", "dotline", "greeter"],
+        "idle",
+        "has no terminal of that name, or one used since",
+    ),
+    (
+        "procps",
+        &["oddline", "line32", "emptyline", "dotline", "zombie"],
+        "tty",
+        "the name is cleaned, or that of a child's terminal is printed",
+    ),
+    (
+        "debian13",
+        &["zombie", "privleader_notty"],
+        "tty",
+        "as procps 4.0.6",
+    ),
+    (
+        "debian13",
+        &["privleader_notty"],
+        "idle",
+        "that of its child's terminal",
+    ),
+    (
+        "",
+        &["x11", "vsftpd", "pts1000"],
+        "command",
+        "has no terminal: the process of its leader",
+    ),
+    (
+        "",
+        &["x11", "vsftpd", "pts1000", "console", "zombie"],
+        "idle",
+        "has no terminal of that name: 0, or that of another",
+    ),
+    (
+        "",
+        &["x11", "vsftpd", "pts1000", "console", "ttyx0"],
+        "tty",
+        "the name is cleaned, or that of its leader's terminal is printed",
+    ),
 ];

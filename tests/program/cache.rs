@@ -34,7 +34,10 @@ fn after_the_interval_w_is_run_again() {
         exporter.metrics();
         fake.runs() == 2
     });
-    assert_eq!(samples(&exporter.metrics(), "w_runs_total{outcome=\"ok\"}").len(), 1);
+    assert_eq!(
+        samples(&exporter.metrics(), "w_runs_total{outcome=\"ok\"}").len(),
+        1
+    );
 }
 
 #[test]
@@ -43,12 +46,19 @@ fn sixteen_at_once_share_one_run() {
         let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
         let exporter = Exporter::of(&fake.command(), &["--scrape.interval", interval]);
         let mut answers = thread::scope(|scope| {
-            let scrapes: Vec<_> = (0..16).map(|_| scope.spawn(|| exporter.metrics())).collect();
+            let scrapes: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| exporter.metrics()))
+                .collect();
             // All sixteen wait for the run: they are connections, and none is answered.
-            until("sixteen who wait", || exporter.status("Threads") >= 16 + 3 && fake.runs() == 1);
+            until("sixteen who wait", || {
+                exporter.status("Threads") >= 16 + 3 && fake.runs() == 1
+            });
             until("all have asked", || waiting(&exporter) == 0);
             std::fs::write(fake.folder.join("go"), "").unwrap();
-            scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect::<Vec<_>>()
+            scrapes
+                .into_iter()
+                .map(|scrape| scrape.join().unwrap())
+                .collect::<Vec<_>>()
         });
         assert_eq!(fake.runs(), 1, "interval {interval}");
         answers.dedup();
@@ -61,9 +71,13 @@ fn waiting(exporter: &Exporter) -> u64 {
     let (_, port) = exporter.address.rsplit_once(':').unwrap();
     let local = format!(":{:04X}", port.parse::<u16>().unwrap());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let lines = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let unread = lines.filter(|fields| fields[1].ends_with(&local) && fields[3] == "01");
-    unread.map(|fields| u64::from_str_radix(fields[4].split(':').nth(1).unwrap(), 16).unwrap()).sum()
+    unread
+        .map(|fields| u64::from_str_radix(fields[4].split(':').nth(1).unwrap(), 16).unwrap())
+        .sum()
 }
 
 #[test]
@@ -80,9 +94,15 @@ fn with_an_interval_of_zero_each_scrape_runs_w() {
 fn a_failure_is_served_again_within_the_interval_too() {
     let fake = FakeW::new("exit 1");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval", "1h"]);
-    assert_eq!(samples(&exporter.metrics(), "up"), [concat!("up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0")]);
+    assert_eq!(
+        samples(&exporter.metrics(), "up"),
+        [concat!("up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0")]
+    );
     fake.becomes("cat $TABLE");
-    assert_eq!(samples(&exporter.metrics(), "w_runs_total{outcome=\"failed\"}"), ["w_runs_total{outcome=\"failed\"} 1"]);
+    assert_eq!(
+        samples(&exporter.metrics(), "w_runs_total{outcome=\"failed\"}"),
+        ["w_runs_total{outcome=\"failed\"} 1"]
+    );
     assert_eq!(fake.runs(), 1);
 }
 
@@ -90,9 +110,15 @@ fn a_failure_is_served_again_within_the_interval_too() {
 fn a_session_that_is_gone_has_no_series_any_more() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
-    assert_eq!(samples(&exporter.metrics(), "user_sessions_currently_active").len(), 2);
+    assert_eq!(
+        samples(&exporter.metrics(), "user_sessions_currently_active").len(),
+        2
+    );
     fake.becomes("grep -v root $TABLE");
     let metrics = exporter.metrics();
-    assert_eq!(samples(&metrics, "user_sessions_currently_active"), ["user_sessions_currently_active{user=\"alice\"} 2"]);
+    assert_eq!(
+        samples(&metrics, "user_sessions_currently_active"),
+        ["user_sessions_currently_active{user=\"alice\"} 2"]
+    );
     assert!(!metrics.contains("root"), "{metrics}");
 }

@@ -11,9 +11,16 @@ use crate::harness::{Answer, Exporter, FakeW, until};
 fn the_metrics_come_in_the_format_that_is_preferred() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
-    let ask = |accept: &str| exporter.ask(&format!("GET /metrics?a=b HTTP/1.1\r\nHost: x\r\n{accept}Connection: close\r\n\r\n"));
+    let ask = |accept: &str| {
+        exporter.ask(&format!(
+            "GET /metrics?a=b HTTP/1.1\r\nHost: x\r\n{accept}Connection: close\r\n\r\n"
+        ))
+    };
     let text = ask("");
-    assert_eq!(text.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        text.header("Content-Type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
     assert!(text.body.starts_with("# HELP "));
     let openmetrics = ask("Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,18 +38,31 @@ fn head_is_answered_like_get_without_a_body() {
     assert_eq!(head.status, 200);
     assert_eq!(head.body, "");
     assert_eq!(head.header("Content-Length"), get.header("Content-Length"));
-    assert_eq!(get.header("Content-Length"), Some(get.body.len().to_string().as_str()));
+    assert_eq!(
+        get.header("Content-Length"),
+        Some(get.body.len().to_string().as_str())
+    );
 }
 
 #[test]
 fn other_paths_are_404_and_other_methods_405() {
     let exporter = Exporter::of("true", &[]);
-    for path in ["/metric", "/metrics/", "//metrics", "/%6detrics", "/favicon.ico"] {
+    for path in [
+        "/metric",
+        "/metrics/",
+        "//metrics",
+        "/%6detrics",
+        "/favicon.ico",
+    ] {
         assert_eq!(exporter.get(path).status, 404, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
         let answer = exporter.ask(&format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
-        assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, HEAD")), "{method}");
+        assert_eq!(
+            (answer.status, answer.header("Allow")),
+            (405, Some("GET, HEAD")),
+            "{method}"
+        );
     }
 }
 
@@ -51,8 +71,14 @@ fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
     let fake = FakeW::new("sed 's/alice    pts/<b>\\&\"'\"'\"'   pts/' $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     let page = exporter.get("/");
-    assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
-    assert!(page.header("Content-Security-Policy").is_some_and(|policy| policy.starts_with("default-src 'none';")));
+    assert_eq!(
+        page.header("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(
+        page.header("Content-Security-Policy")
+            .is_some_and(|policy| policy.starts_with("default-src 'none';"))
+    );
     for shown in [
         "<bdi>&lt;b&gt;&amp;&quot;&#39;</bdi>",
         "203.0.113.7",
@@ -66,7 +92,11 @@ fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
     ] {
         assert!(page.body.contains(shown), "{shown}: {}", page.body);
     }
-    assert!(!page.body.contains("<b>") && !page.body.contains("mysql"), "{}", page.body);
+    assert!(
+        !page.body.contains("<b>") && !page.body.contains("mysql"),
+        "{}",
+        page.body
+    );
     assert_eq!(fake.runs(), 1);
     exporter.metrics();
     assert_eq!(fake.runs(), 1);
@@ -78,7 +108,11 @@ fn the_landing_page_says_why_there_are_no_sessions() {
     let exporter = Exporter::of(&fake.command(), &[]);
     let page = exporter.get("/");
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("w failed") && page.body.contains("&lt;i&gt;no&lt;/i&gt;"), "{}", page.body);
+    assert!(
+        page.body.contains("w failed") && page.body.contains("&lt;i&gt;no&lt;/i&gt;"),
+        "{}",
+        page.body
+    );
     assert!(!page.body.contains("<table"), "{}", page.body);
 }
 
@@ -88,7 +122,9 @@ fn a_connection_is_kept_for_many_requests_and_pipelined_ones() {
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
     let mut stream = exporter.connect();
     for _ in 0..5 {
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
         assert_eq!(Answer::read_one(&mut stream).status, 200);
     }
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -102,11 +138,16 @@ fn a_slow_w_holds_up_nothing_else() {
     let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     let mut scrape = exporter.connect();
-    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    scrape
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
     until("w runs", || fake.runs() == 1);
     assert_eq!(exporter.get("/-/healthy").status, 200);
     assert_eq!(exporter.get("/nothing").status, 404);
-    assert_eq!(exporter.ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").status, 405);
+    assert_eq!(
+        exporter.ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").status,
+        405
+    );
     std::fs::write(fake.folder.join("go"), "").unwrap();
     assert_eq!(Answer::read_to_end(&mut scrape).status, 200);
 }
@@ -122,7 +163,12 @@ fn it_stops_with_status_0_within_a_second() {
         assert_eq!(status, Some(0));
         assert!(time < Duration::from_secs(1), "{time:?}");
         drop(kept);
-        until("its last line", || exporter.log().last().is_some_and(|line| line.contains(&format!("stops at SIG{name}"))));
+        until("its last line", || {
+            exporter
+                .log()
+                .last()
+                .is_some_and(|line| line.contains(&format!("stops at SIG{name}")))
+        });
     }
 }
 
@@ -131,10 +177,16 @@ fn what_is_being_served_is_answered_before_it_stops() {
     let fake = FakeW::new("sleep 0.2; cat $TABLE");
     let mut exporter = Exporter::of(&fake.command(), &[]);
     let mut scrape = exporter.connect();
-    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    scrape
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
     until("w runs", || fake.runs() == 1);
     exporter.signal("TERM");
-    assert!(Answer::read_to_end(&mut scrape).body.contains("user=\"alice\""));
+    assert!(
+        Answer::read_to_end(&mut scrape)
+            .body
+            .contains("user=\"alice\"")
+    );
     assert_eq!(exporter.end().0, Some(0));
 }
 
@@ -143,12 +195,18 @@ fn a_hanging_w_is_killed_when_it_stops() {
     let fake = FakeW::new("echo $$ >$DIR/pid; sleep 1000 & sleep 1000");
     let mut exporter = Exporter::of(&fake.command(), &["--w.timeout=1m"]);
     let mut scrape = exporter.connect();
-    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    scrape
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
     until("w runs", || !fake.read("pid").is_empty());
     let began = Instant::now();
     exporter.signal("TERM");
     assert_eq!(exporter.end().0, Some(0));
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
     let group = format!("-{}", fake.read("pid").trim());
     until("its group is gone", || !crate::harness::signal("0", &group));
     assert!(Answer::read_to_end(&mut scrape).body.contains("what_up"));

@@ -1,0 +1,327 @@
+//! Printers of each layout, as the programs' sources have them, with random fields: what they print is read back the same.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use what::{
+    interval::Interval,
+    login::Login,
+    table::{Row, read},
+};
+
+/// What a row was printed from.
+#[derive(Clone, Debug)]
+struct Fields {
+    user: String,
+    tty: String,
+    from: String,
+    login: String,
+    idle: String,
+    jcpu: String,
+    pcpu: String,
+    what: String,
+}
+
+/// The texts of a column: no blanks at its ends, as padding can't be told from them, and in the middle only where it is cut.
+fn word(longest: usize) -> impl Strategy<Value = String> {
+    proptest::string::string_regex(&format!("[!-~]{{1,{longest}}}")).unwrap()
+}
+
+fn procps_interval() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..=60u32, 0..100u32).prop_map(|(seconds, part)| format!(" {seconds:2}.{part:02}s")),
+        (1..60u32, 0..60u32).prop_map(|(minutes, seconds)| format!(" {minutes:2}:{seconds:02} ")),
+        (1..48u32, 0..60u32).prop_map(|(hours, minutes)| format!(" {hours:2}:{minutes:02}m")),
+        (2..100_000u32).prop_map(|days| format!(" {days:2}days")),
+        Just("   ?   ".to_owned()),
+        Just("       ".to_owned()),
+        Just(" ?xdm? ".to_owned()),
+    ]
+}
+
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+fn procps_login() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..24u32, 0..60u32).prop_map(|(hour, minute)| format!(" {hour:02}:{minute:02}  ")),
+        (select(&WEEKDAYS[..]), 0..24u32).prop_map(|(day, hour)| format!(" {day}{hour:02}  ")),
+        (1..29u32, select(&MONTHS[..]), 0..100u32)
+            .prop_map(|(day, month, year)| format!(" {day:02}{month}{year:02}")),
+    ]
+}
+
+fn what() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just(" both ends ".to_owned()),
+        "[ -~]{0,80}"
+    ]
+}
+
+fn procps_fields() -> impl Strategy<Value = Fields> {
+    let from = prop_oneof![Just(String::new()), word(300)];
+    let tty = prop_oneof![Just(String::new()), word(12)];
+    let interval = procps_interval;
+    (
+        word(40),
+        tty,
+        from,
+        procps_login(),
+        interval(),
+        interval(),
+        interval(),
+        what(),
+    )
+        .prop_map(|(user, tty, from, login, idle, jcpu, pcpu, what)| Fields {
+            user,
+            tty,
+            from,
+            login,
+            idle,
+            jcpu,
+            pcpu,
+            what,
+        })
+}
+
+fn cut(text: &str, width: usize) -> &str {
+    text.get(..width).unwrap_or(text)
+}
+
+/// Reads a table that must have as many rows, and compares them.
+fn check(printed: &str, expected: &[Row]) -> Result<(), TestCaseError> {
+    let table = read(printed.as_bytes())
+        .map_err(|error| TestCaseError::fail(format!("{error:#}\n{printed}")))?;
+    prop_assert_eq!(&table.rows, expected, "{}", printed);
+    Ok(())
+}
+
+#[derive(Clone, Debug)]
+struct Procps {
+    user: usize,
+    from: Option<usize>,
+    /// 4.0.5 and Debian 13: two blanks before WHAT.
+    aligned: bool,
+    /// 3.2: LOGIN@ stands one column to the right.
+    old: bool,
+    short: bool,
+}
+
+fn procps() -> impl Strategy<Value = Procps> {
+    (
+        8..=32usize,
+        proptest::option::of(8..=256usize),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(user, from, aligned, old, short)| Procps {
+            user,
+            from,
+            aligned: aligned && !old,
+            old,
+            short,
+        })
+}
+
+impl Procps {
+    fn header(&self) -> String {
+        let user = self.user;
+        let from = self
+            .from
+            .map_or(String::new(), |width| format!("{:width$}", "FROM"));
+        let login = match (self.from, self.aligned, self.old) {
+            (None, false, _) | (_, _, true) => "  LOGIN@",
+            _ => " LOGIN@",
+        };
+        let what = if self.aligned { "  WHAT" } else { " WHAT" };
+        match self.short {
+            true => format!("{:user$} TTY      {from}   IDLE WHAT\n", "USER"),
+            false => format!(
+                "{:user$} TTY      {from}{login}   IDLE   JCPU   PCPU{what}\n",
+                "USER"
+            ),
+        }
+    }
+
+    fn row(&self, fields: &Fields) -> String {
+        let (user, tty) = (self.user, cut(&fields.tty, 8));
+        let name = cut(&fields.user, user);
+        let from = self.from.map_or(String::new(), |width| {
+            format!("{:width$}", cut(&fields.from, width))
+        });
+        let (idle, what) = (&fields.idle, &fields.what);
+        match self.short {
+            true => format!("{name:user$} {tty:8} {from}{idle} {what}\n"),
+            false => format!(
+                "{name:user$} {tty:8} {from}{}{idle}{}{} {what}\n",
+                fields.login, fields.jcpu, fields.pcpu
+            ),
+        }
+    }
+
+    fn expected<'f>(&self, fields: &'f Fields) -> Row<'f> {
+        let interval = |text: &str| Interval::procps(text.trim().as_bytes());
+        Row {
+            user: cut(&fields.user, self.user).as_bytes(),
+            tty: cut(&fields.tty, 8).as_bytes(),
+            from: self
+                .from
+                .map_or("", |width| cut(&fields.from, width))
+                .as_bytes(),
+            login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
+            idle: interval(&fields.idle),
+            cpu: interval(&fields.jcpu).filter(|_| !self.short),
+            what: Some(fields.what.as_bytes()),
+        }
+    }
+}
+
+fn bsd_login() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (1..=12u32, 0..60u32, select(vec!["AM", "PM"]))
+            .prop_map(|(hour, minute, half)| format!("{hour:2}:{minute:02}{half}")),
+        (0..24u32, 0..60u32).prop_map(|(hour, minute)| format!("{hour:2}:{minute:02}  ")),
+        (select(&WEEKDAYS[..]), 1..=12u32, select(vec!["AM", "PM"]))
+            .prop_map(|(day, hour, half)| format!("{day}{hour:02}{half}")),
+        (select(&WEEKDAYS[..]), 0..24u32).prop_map(|(day, hour)| format!("{day}{hour:02}  ")),
+        (1..29u32, select(&MONTHS[..]), 0..100u32)
+            .prop_map(|(day, month, year)| format!("{day:02}{month}{year:02}")),
+    ]
+}
+
+fn bsd_idle() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("     - ".to_owned()),
+        (0..60u32).prop_map(|minutes| format!("    {minutes:2} ")),
+        (1..36u32, 0..60u32).prop_map(|(hours, minutes)| format!(" {hours:2}:{minutes:02} ")),
+        Just(" 1day  ".to_owned()),
+        Just("  1day ".to_owned()),
+        (2..10_000u32).prop_map(|days| format!(" {days}days ")),
+    ]
+}
+
+fn bsd_fields() -> impl Strategy<Value = Fields> {
+    (
+        word(32),
+        word(12),
+        word(60),
+        bsd_login(),
+        bsd_idle(),
+        what(),
+    )
+        .prop_map(|(user, tty, from, login, idle, what)| Fields {
+            user,
+            tty,
+            from,
+            login,
+            idle,
+            jcpu: String::new(),
+            pcpu: String::new(),
+            what,
+        })
+}
+
+fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<'f> {
+    Row {
+        user: cut(&fields.user, user).as_bytes(),
+        tty: cut(&fields.tty, tty).as_bytes(),
+        from: cut(&fields.from, from).as_bytes(),
+        login: Login::bsd(fields.login.trim().as_bytes()),
+        idle: Interval::bsd(fields.idle.trim().as_bytes()),
+        cpu: None,
+        what: Some(fields.what.as_bytes()),
+    }
+}
+
+proptest! {
+    #[test]
+    fn procps_3_and_4(layout in procps(), all in vec(procps_fields(), 0..6)) {
+        let rows: String = all.iter().map(|fields| layout.row(fields)).collect();
+        let expected: Vec<Row> = all.iter().map(|fields| layout.expected(fields)).collect();
+        check(&format!(" 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90\n{}{rows}", layout.header()), &expected)?;
+    }
+
+    #[test]
+    fn freebsd_and_macos(user in 8..=32usize, tty in 5..=8usize, from in 5..=40usize, all in vec(bsd_fields(), 0..6)) {
+        let header = format!("{:user$} {:tty$} {:from$}  LOGIN@  IDLE WHAT\n", "USER", "TTY", "FROM");
+        let row = |fields: &Fields| {
+            let (name, line, host) = (cut(&fields.user, user), cut(&fields.tty, tty), cut(&fields.from, from));
+            format!("{name:user$} {line:tty$} {host:from$} {}{}{}\n", fields.login, fields.idle, fields.what)
+        };
+        let rows: String = all.iter().map(row).collect();
+        let expected: Vec<Row> = all.iter().map(|fields| bsd_row(fields, user, tty, from)).collect();
+        check(&format!("{header}{rows}"), &expected)?;
+    }
+
+    #[test]
+    fn openbsd_and_old_netbsd(all in vec(bsd_fields(), 0..6)) {
+        let row = |fields: &Fields| {
+            let (line, host) = (cut(&fields.tty, 2), cut(&fields.from, 16));
+            format!("{:8} {line:2} {host:16} {}{}{}\n", fields.user, fields.login, fields.idle, fields.what)
+        };
+        let rows: String = all.iter().map(row).collect();
+        let expected: Vec<Row> = all.iter().map(|fields| bsd_row(fields, 32, 2, 16)).collect();
+        check(&format!("USER    TTY FROM              LOGIN@  IDLE WHAT\n{rows}"), &expected)?;
+    }
+
+    #[test]
+    fn busybox(all in vec((word(32), word(32), "[ -~]{0,60}", 0..24u32, 0..60u32, select(&MONTHS[..]), 1..29u32), 0..6)) {
+        let mut printed = "USER\t\tTTY\t\tIDLE\tTIME\t\t HOST\n".to_owned();
+        let mut times = Vec::new();
+        for (user, tty, host, hour, minute, month, day) in &all {
+            let (idle, time) = (format!("{hour:02}:{minute:02}"), format!("{month} {day:2} {hour:02}:{minute:02}:07"));
+            printed += &format!("{user:15} {tty:15} {idle:7} {time:16} {host}\n");
+            times.push((idle, time));
+        }
+        let expected: Vec<Row> = all.iter().zip(&times).map(|((user, tty, host, ..), (idle, time))| Row {
+            user: user.as_bytes(),
+            tty: tty.as_bytes(),
+            from: host.trim_end_matches(' ').as_bytes(),
+            login: Login::busybox(time.as_bytes()),
+            idle: Interval::busybox(idle.as_bytes()),
+            cpu: None,
+            what: None,
+        }).collect();
+        check(&printed, &expected)?;
+    }
+
+    #[test]
+    fn uutils(all in vec((word(32), word(9), 0..24u32, procps_interval(), 0..1_000_000u32, what()), 0..6)) {
+        let mut printed = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n".to_owned();
+        for (user, tty, hour, idle, cpu, what) in &all {
+            let (idle, cpu) = (idle.trim().replace("?xdm?", "").replace('?', ""), format!("{}.{:02}", cpu / 100, cpu % 100));
+            printed += &format!("{:8} {tty:9} {:8} {idle:6} {cpu:6} {:5} {what}\n", cut(user, 8), format!("Mon{hour:02}"), "0");
+        }
+        let expected: Vec<Row> = all.iter().map(|(user, tty, _, idle, cpu, what)| Row {
+            user: cut(user, 8).as_bytes(),
+            tty: tty.as_bytes(),
+            from: b"",
+            login: None,
+            idle: Interval::procps(idle.trim().as_bytes()),
+            cpu: Interval::decimal(format!("{}.{:02}", cpu / 100, cpu % 100).as_bytes()),
+            what: Some(what.as_bytes()),
+        }).collect();
+        check(&printed, &expected)?;
+    }
+
+    #[test]
+    fn anything_is_read_or_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..400), header in select(vec![
+        &b"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n"[..],
+        b"USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n",
+        b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST\n",
+        b"USER     TTY             LOGIN@              FROM\n",
+        b"USER    TTY FROM              LOGIN@  IDLE WHAT\n",
+        b"",
+    ])) {
+        let _ = read(&[header, &bytes].concat());
+    }
+}
