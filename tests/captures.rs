@@ -147,7 +147,7 @@ impl Capture {
         let printed = self.printed();
         let table = match table::read(&printed) {
             Ok(table) => table,
-            Err(error) if UNREADABLE.contains(&self.name.as_str()) => return Ok(drop(error)),
+            Err(_) if UNREADABLE.contains(&self.name.as_str()) => return Ok(()),
             Err(error) => return Err(format!("{error:#}").into()),
         };
         let taken = i64::try_from(self.taken).unwrap();

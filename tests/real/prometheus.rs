@@ -1,0 +1,74 @@
+//! A Prometheus of the test's own, and its query API.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    harness::{folder, until},
+    sshd::free_port,
+};
+
+pub struct Prometheus {
+    process: Child,
+    port: u16,
+}
+
+impl Prometheus {
+    /// Scrapes that address every second; more of the job's settings may be given, as YAML indented by four.
+    pub fn scraping(target: &str, job: &str) -> Prometheus {
+        let configuration = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: what\n    static_configs: [{{targets: ['{target}']}}]\n{job}"
+        );
+        Prometheus::configured(&configuration)
+    }
+
+    pub fn configured(configuration: &str) -> Prometheus {
+        let folder = folder();
+        fs::write(folder.join("prometheus.yml"), configuration).unwrap();
+        let port = free_port();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        let log = File::create(folder.join("log")).unwrap();
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let prometheus = Prometheus { process, port };
+        until("Prometheus", || prometheus.get("/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")));
+        prometheus
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// The series that an instant query gives.
+    pub fn query(&self, query: &str) -> Vec<Value> {
+        let escaped = query.bytes().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "%{byte:02x}");
+            text
+        });
+        let answer = self.get(&format!("/api/v1/query?query={escaped}")).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let json: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        assert_eq!(json["status"], "success", "{query}: {json}");
+        json["data"]["result"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
