@@ -24,22 +24,35 @@ pub struct Login(Child);
 
 fn ran(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 impl Sshd {
     pub fn start() -> Sshd {
         let folder = folder();
         for key in ["host", "user"] {
-            ran(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key)));
+            ran(Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(folder.join(key)));
         }
         // sshd reads the keys of a user with the user's rights.
-        let keys = PathBuf::from(format!("/etc/ssh/what-test-{}.pub", folder.file_name().unwrap().display()));
+        let keys = PathBuf::from(format!(
+            "/etc/ssh/what-test-{}.pub",
+            folder.file_name().unwrap().display()
+        ));
         fs::copy(folder.join("user.pub"), &keys).unwrap();
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
         fs::rename(folder.join("user.pub"), folder.join("moved")).unwrap();
@@ -62,7 +75,9 @@ impl Sshd {
         ];
         let log = File::create(folder.join("sshd.log")).unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f", "/dev/null"]).args(options.iter().flat_map(|option| ["-o", option]));
+        command
+            .args(["-D", "-e", "-f", "/dev/null"])
+            .args(options.iter().flat_map(|option| ["-o", option]));
         let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         until("sshd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Sshd {
@@ -76,7 +91,16 @@ impl Sshd {
     /// Makes a user whose name begins so; gone with the sshd.
     pub fn user(&self, name: &str) -> String {
         let user = format!("{name}{}", self.port);
-        ran(Command::new("useradd").args(["--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", "--password", "*", &user]));
+        ran(Command::new("useradd").args([
+            "--no-create-home",
+            "--home-dir",
+            "/",
+            "--shell",
+            "/bin/sh",
+            "--password",
+            "*",
+            &user,
+        ]));
         self.users.lock().unwrap().push(user.clone());
         user
     }
@@ -84,10 +108,28 @@ impl Sshd {
     /// Logs in with a terminal, and waits until the command runs there.
     pub fn login(&self, user: &str) -> Login {
         let mut ssh = Command::new("ssh");
-        ssh.args(["-tt", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-        ssh.args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-i"]).arg(self.folder.join("user"));
-        ssh.args(["-p", &self.port.to_string(), &format!("{user}@127.0.0.1"), "echo in; sleep 1000"]);
-        let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        ssh.args([
+            "-tt",
+            "-F",
+            "/dev/null",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]);
+        ssh.args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-i"])
+            .arg(self.folder.join("user"));
+        ssh.args([
+            "-p",
+            &self.port.to_string(),
+            &format!("{user}@127.0.0.1"),
+            "echo in; sleep 1000",
+        ]);
+        let mut child = ssh
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut said = [0; 2];
         let read = child.stdout.as_mut().unwrap().read_exact(&mut said);
         let log = || fs::read_to_string(self.folder.join("sshd.log")).unwrap_or_default();
@@ -111,9 +153,16 @@ impl Drop for Sshd {
         let _ = fs::remove_file(users.remove(0));
         for user in users {
             let quiet = || Stdio::null();
-            let _ = Command::new("pkill").args(["-KILL", "-u", &user]).stderr(quiet()).status();
+            let _ = Command::new("pkill")
+                .args(["-KILL", "-u", &user])
+                .stderr(quiet())
+                .status();
             until("the user to go", || {
-                Command::new("userdel").arg(&user).stderr(quiet()).status().is_ok_and(|status| matches!(status.code(), Some(0 | 6)))
+                Command::new("userdel")
+                    .arg(&user)
+                    .stderr(quiet())
+                    .status()
+                    .is_ok_and(|status| matches!(status.code(), Some(0 | 6)))
             });
         }
     }

@@ -1,0 +1,617 @@
+//! What stands in `contrib`, used as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's
+//! Prometheus and Alertmanager, and the move from the Node.js exporter.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "program/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "real/prometheus.rs"]
+#[allow(dead_code)]
+mod prometheus;
+#[path = "real/sshd.rs"]
+#[allow(dead_code)]
+mod sshd;
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use harness::{Exporter, FakeW, fixture, folder, once, program, until};
+use prometheus::Prometheus;
+use serde_json::Value;
+use sshd::{Sshd, free_port};
+
+/// The flags that the Node.js exporter's documentation and help list, the variables that it reads for them, and a value.
+const NODE_FLAGS: [(&str, &str, &str); 6] = [
+    ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1"),
+    ("--listen.port", "EXPORTER_LISTEN_PORT", "9839"),
+    (
+        "--metrics.endpoint",
+        "EXPORTER_METRICS_ENDPOINT",
+        "/metrics",
+    ),
+    ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "what"),
+    (
+        "--metrics.with-timestamp",
+        "EXPORTER_METRICS_APPEND_TIMESTAMP",
+        "false",
+    ),
+    (
+        "--scrape.interval",
+        "EXPORTER_CHECK_INTERVAL_MILLIS",
+        "5000",
+    ),
+];
+
+/// The metrics that it lists, and their labels.
+const NODE_METRICS: [(&str, &[&str]); 3] = [
+    ("what_up", &["version"]),
+    ("what_user_sessions_currently_active", &["user"]),
+    ("what_each_session_currently_active", &["ip", "tty", "user"]),
+];
+
+fn contrib(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("contrib")
+        .join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text with other words in it, each of which must have been there.
+fn with(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "no {from:?} in:\n{text}");
+        text.replace(from, to)
+    })
+}
+
+/// A scrape configuration that finds the rules, and scrapes every second.
+fn quick(name: &str, changes: &[(&str, &str)]) -> String {
+    let rules = format!(
+        "{}/contrib/prometheus/alerts.yml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = contrib(name);
+    let settings = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let settings = settings.map(|line| format!("{line}\n")).collect::<String>();
+    let settings = with(
+        &settings,
+        &[
+            ("  - alerts.yml", &format!("  - {rules}")),
+            (": 15s", ": 1s"),
+            (": 10s", ": 1s"),
+        ],
+    );
+    with(&settings, changes)
+}
+
+#[test]
+fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
+    let help = harness::run(&["--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let w = format!(
+        "cat {}",
+        fixture("captures/debian12-procps-4.0.2/mix.i.txt")
+    );
+    for (flag, variable, value) in NODE_FLAGS {
+        assert!(
+            help.contains(flag) && help.contains(variable),
+            "{flag}, {variable}: {help}"
+        );
+        let output = program()
+            .args(["--once", "--w.command", &w, flag, value])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{flag} {value}: {output:?}");
+        // That it is read at all: a value that can't be is an error that names it.
+        let wrong = program()
+            .args(["--once", "--w.command", &w])
+            .env(variable, "9 9")
+            .output()
+            .unwrap();
+        assert!(!wrong.status.success(), "{variable}: {wrong:?}");
+        assert!(
+            String::from_utf8_lossy(&wrong.stderr).contains(variable),
+            "{variable}: {wrong:?}"
+        );
+    }
+    let text = once(&["--w.command", &w]);
+    for (metric, labels) in NODE_METRICS {
+        let start = format!("{metric}{{");
+        let mut samples = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(&start))
+            .peekable();
+        assert!(samples.peek().is_some(), "no {metric}: {text}");
+        for sample in samples {
+            // No value in this capture holds such a thing.
+            let named = sample
+                .split("=\"")
+                .map(|part| part.rsplit(['"', ',', '{']).next().unwrap());
+            let mut named: Vec<&str> = named.filter(|name| !name.contains(' ')).collect();
+            named.sort_unstable();
+            assert_eq!(named, labels, "{metric} {sample}");
+        }
+    }
+}
+
+/// It lists `what` as the default prefix, and uses none: what_up, and the others bare.
+#[test]
+fn an_empty_prefix_gives_the_names_that_the_node_exporter_serves_by_default() {
+    let w = format!(
+        "cat {}",
+        fixture("captures/debian12-procps-4.0.2/mix.i.txt")
+    );
+    let text = once(&["--w.command", &w, "--metrics.prefix="]);
+    for name in [
+        "what_up",
+        "user_sessions_currently_active",
+        "each_session_currently_active",
+    ] {
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with(&format!("{name}{{"))),
+            "no {name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn every_alert_has_a_severity_and_words_and_tests() {
+    let (rules, tests) = (
+        contrib("prometheus/alerts.yml"),
+        contrib("prometheus/alerts_test.yml"),
+    );
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        for key in [
+            "severity: ",
+            "summary: \"",
+            "description: \"",
+            "runbook: \"",
+        ] {
+            assert_eq!(
+                alert.matches(&format!("  {key}")).count(),
+                1,
+                "{name}: {key}"
+            );
+        }
+        let mut lines = alert.lines();
+        let description = lines
+            .find(|line| line.trim_start().starts_with("description:"))
+            .unwrap();
+        if alert.contains("what_each_session_") {
+            for label in ["$labels.user", "$labels.tty", "$labels.ip"] {
+                assert!(
+                    description.contains(label),
+                    "{name}: {label} is not in {description}"
+                );
+            }
+        }
+        assert!(
+            tests.contains(&format!("\"{name}\", alertstate=\"firing\""))
+                || tests.contains(&format!("alertname=\"{name}\", instance")),
+            "no test of {name}"
+        );
+    }
+}
+
+/// promtool in a copy of the folder, with targets for the file discovery.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
+    let folder = folder();
+    for file in [
+        "alerts.yml",
+        "alerts_test.yml",
+        "prometheus.yml",
+        "prometheus-fleet.yml",
+    ] {
+        fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
+    }
+    for job in ["servers", "private"] {
+        targets(&folder, job, "web1.example.com:9839");
+    }
+    let promtool = |arguments: &str| {
+        let output = Command::new("promtool")
+            .args(arguments.split(' '))
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(
+            output.status.success() && said.contains("SUCCESS") && !said.contains("WARNING"),
+            "promtool {arguments}: {said}"
+        );
+    };
+    promtool("check rules alerts.yml");
+    promtool("test rules alerts_test.yml");
+    promtool("check config prometheus.yml");
+    promtool("check config prometheus-fleet.yml");
+
+    // The commands for other prefixes that stand in the file itself, carried out on the tests too.
+    let rules = contrib("prometheus/alerts.yml");
+    let commands: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   sed "))
+        .collect();
+    assert_eq!(commands.len(), 2, "{rules}");
+    for command in commands {
+        let (_, result) = command.split_once(" > ").unwrap();
+        let of_tests = with(
+            command,
+            &[
+                (" alerts.yml", " alerts_test.yml"),
+                (result, "other_test.yml"),
+            ],
+        );
+        for command in [
+            command,
+            &of_tests,
+            &format!("-i s/alerts.yml/{result}/ other_test.yml"),
+        ] {
+            let sed = Command::new("sh")
+                .args(["-c", &format!("sed {command}")])
+                .current_dir(&folder)
+                .output()
+                .unwrap();
+            assert!(sed.status.success(), "sed {command}: {sed:?}");
+        }
+        promtool(&format!("check rules {result}"));
+        promtool("test rules other_test.yml");
+        let result = fs::read_to_string(folder.join(result)).unwrap();
+        let left: Vec<&str> = result
+            .split("what_")
+            .skip(1)
+            .filter(|rest| !rest.starts_with("up"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn targets(folder: &Path, job: &str, target: &str) {
+    fs::create_dir_all(folder.join("targets").join(job)).unwrap();
+    fs::write(
+        folder.join("targets").join(job).join("all.yml"),
+        format!("- targets: ['{target}']\n"),
+    )
+    .unwrap();
+}
+
+/// Both jobs of the fleet's configuration scrape the same sessions; some have no terminal.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
+    let w = format!(
+        "cat {}",
+        fixture("captures/debian13-procps-4.0.4/sdmix.ienv256.txt")
+    );
+    let exporter = Exporter::of(&w, &["--metrics.command=full"]);
+    let folder = folder();
+    let port = exporter.address.rsplit(':').next().unwrap();
+    for job in ["servers", "private"] {
+        targets(&folder, job, &format!("localhost:{port}"));
+    }
+    let configuration = quick(
+        "prometheus/prometheus-fleet.yml",
+        &[("targets/", &format!("{}/targets/", folder.display()))],
+    );
+    let prometheus = Prometheus::configured(&configuration);
+    let value = |query: &str| {
+        let found = prometheus.query(query);
+        found
+            .first()
+            .map(|first| first["value"][1].as_str().unwrap().to_owned())
+    };
+    until("both jobs", || {
+        value("count(up == 1)").as_deref() == Some("2")
+    });
+    assert_eq!(
+        value("count(up{instance='localhost'})").as_deref(),
+        Some("2")
+    );
+    assert_eq!(value("count(what_each_session_command_info)"), None);
+
+    // As many series, and the same in all but where from.
+    let open = value("count(what_each_session_currently_active{job='what'})").unwrap();
+    let private = value("count(what_each_session_currently_active{job='what-private'})").unwrap();
+    println!("{open} series with addresses, {private} without");
+    assert_eq!(open, private);
+    let sums = |job: &str| {
+        format!("sum by (user, tty) (what_each_session_currently_active{{job='{job}'}})")
+    };
+    let same = value(&format!(
+        "count({} == {})",
+        sums("what"),
+        sums("what-private")
+    ));
+    assert_eq!(same, value(&format!("count({})", sums("what"))));
+    let sessions = prometheus.query("what_each_session_currently_active{job='what-private'}");
+    let from: Vec<&str> = sessions
+        .iter()
+        .map(|series| series["metric"]["ip"].as_str().unwrap_or_default())
+        .collect();
+    println!("{from:?}");
+    assert!(
+        from.iter().any(|from| from.starts_with("hidden-")),
+        "{from:?}"
+    );
+    for session in sessions {
+        let from = session["metric"]["ip"].as_str().unwrap_or_default();
+        assert!(
+            ["", "-", ":0"].contains(&from)
+                || from
+                    .strip_prefix("hidden-")
+                    .is_some_and(|hash| hash.parse::<u16>().is_ok()),
+            "{session}"
+        );
+        assert!(
+            session["metric"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|label| !label.starts_with("__tmp")),
+            "{session}"
+        );
+    }
+    // The rules know remote sessions from local ones, with addresses and without, exactly as the exporter does.
+    for job in ["what", "what-private"] {
+        let alerts = format!("count(ALERTS{{alertname='WhatRemoteSession', job='{job}'}})");
+        until("the alerts", || value(&alerts).is_some());
+        let series = "what_each_session_currently_active";
+        let alerting = format!(
+            "sum({series}{{job='{job}'}} and on (job, user, tty, ip) ALERTS{{alertname='WhatRemoteSession'}})"
+        );
+        let remote = format!("sum(what_sessions_currently_active{{job='{job}', origin='remote'}})");
+        assert_eq!(value(&alerting), value(&remote), "{job}");
+    }
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn every_query_of_the_dashboard_returns_rows() {
+    let w = FakeW::new("sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE");
+    let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
+    let prometheus = Prometheus::scraping(&exporter.address, "");
+    let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39);
+    let mut queries = Vec::new();
+    let mut panels = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let kind = panel["type"].as_str().unwrap();
+        assert!(
+            ["stat", "table", "timeseries", "row"].contains(&kind),
+            "{kind} is not built in"
+        );
+        assert!(
+            !panels.contains(&&panel["id"]),
+            "a second panel {}",
+            panel["id"]
+        );
+        panels.push(&panel["id"]);
+        let targets = panel["targets"].as_array();
+        assert!(
+            kind == "row" || targets.is_some_and(|targets| !targets.is_empty()),
+            "{panel}"
+        );
+        queries.extend(
+            targets
+                .into_iter()
+                .flatten()
+                .map(|target| (&panel["title"], target["expr"].as_str().unwrap())),
+        );
+    }
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    let logins = annotations
+        .iter()
+        .filter_map(|annotation| Some((&annotation["name"], annotation["expr"].as_str()?)));
+    queries.extend(logins);
+    println!("{} queries", queries.len());
+    for (title, query) in queries {
+        let plain = query
+            .replace("$instance", ".*")
+            .replace("$__rate_interval", "10s");
+        assert!(
+            !plain.contains('$'),
+            "{title}: an unknown variable in {query}"
+        );
+        until(&format!("rows for {title}: {plain}"), || {
+            !prometheus.query(&plain).is_empty()
+        });
+    }
+    // What fills the variable for hosts.
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let instance = variables
+        .iter()
+        .find(|variable| variable["name"] == "instance")
+        .unwrap();
+    assert_eq!(instance["definition"], "label_values(what_up, instance)");
+    assert_eq!(
+        prometheus.query("what_up")[0]["metric"]["instance"],
+        exporter.address.as_str()
+    );
+}
+
+/// An Alertmanager that tells the test of every alert.
+struct Alertmanager {
+    process: Child,
+    port: u16,
+    alerts: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Alertmanager {
+    fn start() -> Alertmanager {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hook = listener.local_addr().unwrap();
+        let alerts = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&alerts);
+        // Lives as long as the test.
+        thread::spawn(move || {
+            listener
+                .incoming()
+                .flatten()
+                .for_each(|stream| take(stream, &told))
+        });
+        let folder: PathBuf = folder();
+        let configuration = format!(
+            "route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}\nreceivers: [{{name: hook, webhook_configs: [{{url: 'http://{hook}/'}}]}}]\n"
+        );
+        fs::write(folder.join("alertmanager.yml"), configuration).unwrap();
+        let port = free_port();
+        let mut command = Command::new("prometheus-alertmanager");
+        command.arg(format!(
+            "--config.file={}",
+            folder.join("alertmanager.yml").display()
+        ));
+        command.arg(format!("--storage.path={}", folder.join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        // One alone: no port for others.
+        command.arg("--cluster.listen-address=");
+        let log = File::create(folder.join("log")).unwrap();
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let alertmanager = Alertmanager {
+            process,
+            port,
+            alerts,
+        };
+        until("Alertmanager", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        alertmanager
+    }
+
+    /// The last that it told of this alert for this user.
+    fn last(&self, alert: &str, user: &str) -> Option<Value> {
+        let alerts = self.alerts.lock().unwrap();
+        let mut latest = alerts.iter().rev();
+        latest
+            .find(|told| told["labels"]["alertname"] == alert && told["labels"]["user"] == user)
+            .cloned()
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads one POST, and keeps the alerts in it.
+fn take(stream: TcpStream, told: &Mutex<Vec<Value>>) {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
+        let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_ok() {
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        told.lock()
+            .unwrap()
+            .extend(body["alerts"].as_array().into_iter().flatten().cloned());
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _ = reader.into_inner().write_all(answer);
+    }
+}
+
+/// With --metrics.with-timestamp, because that is what can keep a session that has ended alive in Prometheus.
+#[test]
+#[ignore = "needs root, Debian's openssh-server, procps, prometheus and prometheus-alertmanager"]
+fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
+    let sshd = Sshd::start();
+    let exporter =
+        Exporter::start(program().args(["--scrape.interval=500ms", "--metrics.with-timestamp"]));
+    let alertmanager = Alertmanager::start();
+    let configuration = quick(
+        "prometheus/prometheus.yml",
+        &[
+            ("127.0.0.1:9839", &exporter.address),
+            (
+                "127.0.0.1:9093",
+                &format!("127.0.0.1:{}", alertmanager.port),
+            ),
+        ],
+    );
+    let prometheus = Prometheus::configured(&configuration);
+    until("the first scrape", || {
+        prometheus
+            .query("what_up")
+            .first()
+            .is_some_and(|up| up["value"][1] == "1")
+    });
+    let mallory = sshd.user("mallory");
+    assert_eq!(alertmanager.last("WhatUnlistedUser", &mallory), None);
+
+    let login = sshd.login(&mallory);
+    for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
+        until(alert, || {
+            alertmanager
+                .last(alert, &mallory)
+                .is_some_and(|told| told["status"] == "firing")
+        });
+        let told = alertmanager.last(alert, &mallory).unwrap();
+        println!(
+            "{alert}: {}: {}",
+            told["status"], told["annotations"]["description"]
+        );
+        assert_eq!(told["labels"]["ip"], "127.0.0.1", "{told}");
+        let tty = told["labels"]["tty"].as_str().unwrap();
+        assert!(tty.starts_with("pts/"), "{told}");
+        let description = told["annotations"]["description"].as_str().unwrap();
+        assert!(
+            description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")),
+            "{told}"
+        );
+        assert!(
+            told["annotations"]["runbook"]
+                .as_str()
+                .unwrap()
+                .contains("w -i"),
+            "{told}"
+        );
+    }
+    // Loopback is in the networks.
+    assert_eq!(alertmanager.last("WhatForeignSource", &mallory), None);
+
+    drop(login);
+    for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
+        until(&format!("the end of {alert}"), || {
+            alertmanager
+                .last(alert, &mallory)
+                .is_some_and(|told| told["status"] == "resolved")
+        });
+        let told = alertmanager.last(alert, &mallory).unwrap();
+        println!("{alert}: {} at {}", told["status"], told["endsAt"]);
+    }
+}
