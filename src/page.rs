@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// No script, nothing from elsewhere, and of styles only the one below, by its hash.
-pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-4umIy0adHmudX/SRU89/gV16V2JnnlNlrKSIDoWCZBA='; base-uri 'none'; \
+pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-0CtDoRhfwsEUckPu46m8C5FsH5QxrDfL+yHyMaQTGJI='; base-uri 'none'; \
                                    form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = ":root{color-scheme:light dark;--line:#8884;--soft:#777;--alarm:#c33}\
@@ -24,13 +24,14 @@ p{margin:.5rem 0}\
 .soft,footer{color:var(--soft)}\
 .alarm{border-left:.3rem solid var(--alarm);padding:.5rem 1rem;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%;margin:1rem 0}\
-th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}\
-th{font-weight:600;overflow-wrap:normal}\
+th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line)}\
+th{font-weight:600}\
 td{font-variant-numeric:tabular-nums}\
 .time{white-space:nowrap}\
+.long{overflow-wrap:anywhere}\
 @media(max-width:40rem){thead{display:none}tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}\
-td{display:flex;gap:1rem;padding:.1rem 0;border:0}td::before{content:attr(data-name);flex:0 0 5rem;color:var(--soft)}\
-td>*{min-width:0}.time{white-space:normal}}";
+td{display:flex;gap:1rem;padding:.1rem 0;border:0}td::before{content:attr(data-name);flex:0 0 6rem;color:var(--soft)}\
+td>*{min-width:0;overflow-wrap:anywhere}.time{white-space:normal}}";
 
 /// Renders the page of a result that is that old.
 pub fn render(snapshot: &Snapshot, age: Duration, endpoint: &str, shown: CommandShown) -> String {
@@ -100,7 +101,7 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     for session in sessions {
         page.push_str("<tr>");
         put_text(page, "User", &session.user);
-        put_text(page, "From", &session.ip);
+        put_long(page, "From", &session.ip);
         put_text(page, "TTY", &session.tty);
         put_time(
             page,
@@ -151,6 +152,17 @@ fn put_text(page: &mut String, name: &str, text: &str) {
     );
 }
 
+/// A text that may be broken anywhere, so that it leaves room for the others.
+fn put_long(page: &mut String, name: &str, text: &str) {
+    put(
+        page,
+        format_args!(
+            "<td class=\"long\" data-name=\"{name}\"><bdi>{}</bdi></td>",
+            Escaped(text)
+        ),
+    );
+}
+
 fn put_time(page: &mut String, name: &str, text: Option<String>) {
     let text = text.unwrap_or_else(|| "–".to_owned());
     put(
@@ -193,7 +205,12 @@ fn length(duration: Duration, resolution: Resolution) -> String {
     }
 }
 
-/// Text with what HTML could take for its own replaced, and control characters made visible.
+/// The marks, embeddings, overrides and isolates of the Unicode bidirectional algorithm.
+fn turns_direction(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text with what HTML could take for its own replaced, and control characters and turns of direction made visible.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -205,10 +222,78 @@ impl std::fmt::Display for Escaped<'_> {
                 '>' => formatter.write_str("&gt;")?,
                 '"' => formatter.write_str("&quot;")?,
                 '\'' => formatter.write_str("&#39;")?,
-                char if char.is_control() => formatter.write_char('\u{fffd}')?,
+                // Nor may a name turn the direction of what is read.
+                char if char.is_control() || turns_direction(char) => {
+                    formatter.write_char('\u{fffd}')?
+                }
                 char => formatter.write_char(char)?,
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_policy_allows_the_style_and_no_other() {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let digest = Sha256::digest(STYLE);
+        let bits: String = digest
+            .iter()
+            .map(|byte| format!("{byte:08b}"))
+            .collect::<String>()
+            + "00";
+        let sixes = bits.as_bytes().chunks(6).map(|six| {
+            six.iter()
+                .fold(0, |sum, bit| sum * 2 + usize::from(bit - b'0'))
+        });
+        let hash: String = sixes
+            .filter_map(|six| ALPHABET.get(six).map(|&byte| char::from(byte)))
+            .collect();
+        assert!(
+            SECURITY_POLICY.contains(&format!("style-src 'sha256-{hash}='")),
+            "{hash}="
+        );
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_taken_for_markup_or_turns_the_line() {
+        let hostile = "<b>&\"'\u{202e}\n\u{2066}ü";
+        assert_eq!(
+            Escaped(hostile).to_string(),
+            "&lt;b&gt;&amp;&quot;&#39;\u{fffd}\u{fffd}\u{fffd}ü"
+        );
+    }
+
+    #[test]
+    fn times_are_shown_as_exactly_as_they_are_known() {
+        let moments = [
+            Resolution::Second,
+            Resolution::Minute,
+            Resolution::Hour,
+            Resolution::Day,
+        ];
+        let moments = moments.map(|resolution| moment(1_795_479_356, resolution));
+        assert_eq!(
+            moments,
+            [
+                "2026-11-24 00:15:56",
+                "2026-11-24 00:15",
+                "2026-11-24, 00 h",
+                "2026-11-24"
+            ]
+        );
+        let length = |seconds, resolution| length(Duration::from_secs(seconds), resolution);
+        assert_eq!(length(7, Resolution::Second), "7 s");
+        assert_eq!(length(73, Resolution::Second), "1 min 13 s");
+        assert_eq!(length(3_780, Resolution::Minute), "1 h 3 min");
+        assert_eq!(length(0, Resolution::Minute), "0 min");
+        assert_eq!(length(86_400, Resolution::Day), "1 day");
     }
 }

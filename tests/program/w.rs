@@ -329,3 +329,20 @@ fn sessions_that_cannot_be_seen_are_logged_once_with_the_remedy() {
         log[1]
     );
 }
+
+#[test]
+fn runs_leave_no_descriptor_and_no_child() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+    exporter.metrics();
+    let before = exporter.descriptors();
+    for script in ["exit 1", "kill -s KILL $$", "true", "cat $TABLE"] {
+        fake.becomes(script);
+        exporter.metrics();
+    }
+    // The connection of the last scrape is closed a moment after its answer.
+    until("as many descriptors as before", || {
+        exporter.descriptors() <= before
+    });
+    assert_eq!(exporter.children(), "");
+}
