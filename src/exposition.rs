@@ -129,26 +129,30 @@ impl Exposition {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    /// Puts a text with `\`, line feed and, where asked, `"` escaped.
+    /// Puts a text with `\`, line feed and, where asked, `"` escaped. All three are single bytes in UTF-8, and part of no other
+    /// character.
     fn put_escaped(&mut self, text: &str, quote: bool) {
-        let mut rest = text;
-        while let Some(at) = rest.find(|char| matches!(char, '\\' | '\n') || (quote && char == '"'))
+        let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
+        let mut rest = text.as_bytes();
+        while let Some((plain, [byte, behind @ ..])) = rest
+            .iter()
+            .position(special)
+            .and_then(|at| rest.split_at_checked(at))
         {
-            let (plain, special) = rest.split_at(at);
-            self.put(plain);
-            self.put(match special.as_bytes().first() {
-                Some(b'\\') => r"\\",
-                Some(b'\n') => r"\n",
-                _ => "\\\"",
-            });
-            rest = special.get(1..).unwrap_or_default();
+            self.out.extend_from_slice(plain);
+            self.out
+                .extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
+            rest = behind;
         }
-        self.put(rest);
+        self.out.extend_from_slice(rest);
     }
 
     fn put_value(&mut self, value: f64) {
         if value.is_infinite() {
             self.put(if value > 0.0 { "+Inf" } else { "-Inf" });
+        } else if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
+            // Most values are whole, and an integer is written several times faster. In range, so nothing is cut.
+            let _ = write!(self.out, "{}", value as u64);
         } else {
             // Writing to a vector does not fail.
             let _ = write!(self.out, "{value}");

@@ -101,6 +101,7 @@ impl Writer<'_> {
     }
 
     fn sessions(&mut self, sessions: &[Session]) {
+        let groups: Vec<&[Session]> = sessions.chunk_by(same_labels).collect();
         let mut users: Vec<&str> = sessions
             .iter()
             .map(|session| session.user.as_ref())
@@ -116,14 +117,14 @@ impl Writer<'_> {
             }
         });
         self.each(
-            sessions,
+            &groups,
             "each_session_currently_active",
             "1 for each session; more where several share all labels.",
             |same| Some(same.len() as f64),
         );
         let help = "Login time as exactly as LOGIN@ tells it: to the minute on the first day or for twelve hours, to the hour for six days, then to the day. The latest where sessions share all labels.";
         self.each(
-            sessions,
+            &groups,
             "each_session_login_timestamp_seconds",
             help,
             |same| {
@@ -134,7 +135,7 @@ impl Writer<'_> {
             },
         );
         let help = "How long the terminal was not used, as exactly as IDLE tells it. The least where sessions share all labels.";
-        self.each(sessions, "each_session_idle_seconds", help, |same| {
+        self.each(&groups, "each_session_idle_seconds", help, |same| {
             let idle = same
                 .iter()
                 .filter_map(|session| session.idle)
@@ -143,7 +144,7 @@ impl Writer<'_> {
             idle.map(|idle| idle.as_secs_f64())
         });
         let help = "Processor time of all processes on the terminal (JCPU). The sum where sessions share all labels.";
-        self.each(sessions, "each_session_cpu_seconds", help, |same| {
+        self.each(&groups, "each_session_cpu_seconds", help, |same| {
             let cpu = same
                 .iter()
                 .filter_map(|session| session.cpu)
@@ -179,13 +180,13 @@ impl Writer<'_> {
     /// Writes a family with one sample for the sessions that share all of ip, user and tty, where they have a value.
     fn each(
         &mut self,
-        sessions: &[Session],
+        groups: &[&[Session]],
         name: &str,
         help: &str,
         value: impl Fn(&[Session]) -> Option<f64>,
     ) {
         self.of_run(name, help, |family| {
-            for same in sessions.chunk_by(|a, b| each(a) == each(b)) {
+            for same in groups {
                 if let (Some(value), Some(session)) = (value(same), same.first()) {
                     family.sample(&each(session), value);
                 }
@@ -196,7 +197,7 @@ impl Writer<'_> {
     fn commands(&mut self, sessions: &[Session]) {
         let help = "What the session runs; 1, or more where several share all labels.";
         self.of_run("each_session_command_info", help, |family| {
-            for same in sessions.chunk_by(|a, b| each(a) == each(b) && a.command == b.command) {
+            for same in sessions.chunk_by(|a, b| same_labels(a, b) && a.command == b.command) {
                 let Some(session) = same.first() else {
                     continue;
                 };
@@ -321,6 +322,11 @@ impl Writer<'_> {
                 .sample(&[], value);
         }
     }
+}
+
+/// The terminal first: it nearly always differs.
+fn same_labels(a: &Session, b: &Session) -> bool {
+    a.tty == b.tty && a.user == b.user && a.ip == b.ip
 }
 
 fn each<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {

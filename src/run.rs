@@ -233,11 +233,18 @@ struct Ended {
 }
 
 impl Ended {
-    /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, no table, and a word about the option.
+    /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, a word about the option or the usage, and no table. The
+    /// usage may come on either stream.
     fn refused_option(&self) -> bool {
-        let complaint = self.stderr.to_ascii_lowercase();
-        let says = |word: &[u8]| complaint.windows(word.len()).any(|window| window == word);
-        !self.status.success() && self.stdout.is_empty() && (says(b"option") || says(b"usage"))
+        let (stdout, stderr) = (
+            self.stdout.to_ascii_lowercase(),
+            self.stderr.to_ascii_lowercase(),
+        );
+        let says = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
+        let usage = stdout.starts_with(b"usage");
+        !self.status.success()
+            && (usage
+                || (stdout.is_empty() && (says(&stderr, b"option") || says(&stderr, b"usage"))))
     }
 
     fn output(self, command: &str) -> Result<Vec<u8>, Failure> {

@@ -292,6 +292,14 @@ fn where_the_default_option_is_refused_plain_w_is_run_and_remembered() {
 }
 
 #[test]
+fn a_usage_on_standard_output_is_a_refusal_too() {
+    let script = "[ -z \"$1\" ] || { echo 'usage: w -hlsufV [user]'; exit 1; }; cat $TABLE";
+    let (_fake, path) = path_with_w(script);
+    let exporter = Exporter::start(program().env("PATH", path));
+    assert!(exporter.metrics().contains("user=\"alice\""));
+}
+
+#[test]
 fn another_command_or_another_failure_does_not_fall_back() {
     let (fake, path) = path_with_w(REFUSES);
     let exporter = Exporter::start(
