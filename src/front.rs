@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::ioctl_fionread;
+
 use crate::{
     door::{Door, Reply},
     head::{self, Refusal, Request},
@@ -126,12 +128,15 @@ impl Front {
         }
     }
 
+    /// Lets go whoever has waited longest for its request, but rather one that has sent nothing more: what has come may be a whole
+    /// request whose thread was not run yet.
     fn send_one_away(&self) {
         let guests = locked(&self.guests);
-        let longest = guests
+        let waiting = guests
             .iter()
             .filter_map(|guest| locked(&guest.waiting).map(|since| (since, guest)));
-        if let Some((_, guest)) = longest.min_by_key(|(since, _)| *since) {
+        let has_sent = |guest: &Guest| ioctl_fionread(&guest.stream).is_ok_and(|bytes| bytes > 0);
+        if let Some((_, guest)) = waiting.min_by_key(|(since, guest)| (has_sent(guest), *since)) {
             *locked(&guest.waiting) = None;
             // Its thread finds the end of the stream, and leaves.
             let _ = guest.stream.shutdown(Shutdown::Both);

@@ -97,6 +97,9 @@ fn bind(host: &str, port: u16) -> Result<TcpListener> {
     let listener = listener.with_context(|| {
         format!("can't listen on {host} port {port} (--listen.host, --listen.port)")
     })?;
+    // Else, beyond the 128 that wait to be accepted in a flood, a client must try again a second later.
+    rustix::net::listen(&listener, 4096)
+        .context("the queue of connections can't be made longer")?;
     // Else an answer on a kept connection waits 40 ms for the client's acknowledgement.
     rustix::net::sockopt::set_tcp_nodelay(&listener, true).context("TCP_NODELAY can't be set")?;
     // Bounds each write; the front bounds the whole answer.
