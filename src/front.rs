@@ -5,7 +5,10 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     process,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +34,8 @@ pub const IDLE_TIME: Duration = Duration::from_secs(30);
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
 /// For a refused client to read why, before its connection is reset.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// For what a client has sent to be looked at, before it may be let go for another.
+const GRACE: Duration = Duration::from_secs(1);
 /// After an error of the system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -50,6 +55,16 @@ struct Guest {
     stream: TcpStream,
     /// Since when it owes its request; `None` while it is answered, or already sent away.
     waiting: Mutex<Option<Instant>>,
+    /// It was told why it is not answered; what it still sends is not wanted.
+    refused: AtomicBool,
+}
+
+impl Guest {
+    /// Not one that has sent something just now: that may be a whole request, whose thread was not run yet.
+    fn may_go(&self, since: Instant) -> bool {
+        let has_sent = ioctl_fionread(&self.stream).is_ok_and(|bytes| bytes > 0);
+        !has_sent || self.refused.load(Ordering::Relaxed) || since.elapsed() > GRACE
+    }
 }
 
 impl Front {
@@ -98,6 +113,7 @@ impl Front {
         let guest = Arc::new(Guest {
             stream,
             waiting: Mutex::new(Some(Instant::now())),
+            refused: AtomicBool::new(false),
         });
         locked(&self.guests).push(Arc::clone(&guest));
         let front = Arc::clone(self);
@@ -128,15 +144,16 @@ impl Front {
         }
     }
 
-    /// Lets go whoever has waited longest for its request, but rather one that has sent nothing more: what has come may be a whole
-    /// request whose thread was not run yet.
+    /// Lets go whoever has waited longest for its request, if anybody may be.
     fn send_one_away(&self) {
         let guests = locked(&self.guests);
         let waiting = guests
             .iter()
             .filter_map(|guest| locked(&guest.waiting).map(|since| (since, guest)));
-        let has_sent = |guest: &Guest| ioctl_fionread(&guest.stream).is_ok_and(|bytes| bytes > 0);
-        if let Some((_, guest)) = waiting.min_by_key(|(since, guest)| (has_sent(guest), *since)) {
+        let longest = waiting
+            .filter(|(since, guest)| guest.may_go(*since))
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, guest)) = longest {
             *locked(&guest.waiting) = None;
             // Its thread finds the end of the stream, and leaves.
             let _ = guest.stream.shutdown(Shutdown::Both);
@@ -326,6 +343,7 @@ impl<'f> Visit<'f> {
             return;
         }
         // Whoever waits for room comes first.
+        self.guest.refused.store(true, Ordering::Relaxed);
         *locked(&self.guest.waiting) = Some(Instant::now());
         let mut buffer = [0; 4096];
         while stream.read(&mut buffer).is_ok_and(|count| count > 0) && Instant::now() < deadline {}
