@@ -13,6 +13,7 @@ pub mod head;
 pub mod interval;
 pub mod log;
 pub mod login;
+pub mod memory;
 pub mod metrics;
 mod news;
 pub mod page;

@@ -24,11 +24,16 @@ use rustix::{
     process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid},
 };
 
+use crate::memory;
+
 /// The command when no other is given; only this one falls back to plain `w`.
 pub const DEFAULT_COMMAND: &str = "w -i";
 
 /// Standard output is read up to this many bytes: some 40,000 sessions.
 pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// For each byte of output, what reading and rendering it takes at most.
+const MEMORY_PER_BYTE: usize = 24;
 
 /// Standard error is kept up to this many bytes; the rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
@@ -249,7 +254,14 @@ impl Ended {
 
     fn output(self, command: &str) -> Result<Vec<u8>, Failure> {
         if self.status.success() {
-            return Ok(self.stdout);
+            return if memory::is_left(self.stdout.len() * MEMORY_PER_BYTE) {
+                Ok(self.stdout)
+            } else {
+                Err(Failure::failed(anyhow!(
+                    "no memory is left for the {} bytes that {command} printed: give the exporter more, or look for what takes it",
+                    self.stdout.len()
+                )))
+            };
         }
         let complaint = String::from_utf8_lossy(&self.stderr);
         let complaint: Vec<&str> = complaint
@@ -389,6 +401,7 @@ impl<R: Read + AsFd> Stream<R> {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let room = keep.saturating_sub(self.kept.len()).min(count);
+                self.kept.try_reserve(room)?;
                 self.kept
                     .extend_from_slice(buffer.get(..room).unwrap_or_default());
             }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::Cache, clock::Clock, exposition::Format, metrics::Options, page, scrape::Snapshot,
-    sessions::CommandShown,
+    cache::Cache, clock::Clock, exposition::Format, memory, metrics::Options, page,
+    scrape::Snapshot, sessions::CommandShown,
 };
+
+/// For each byte of the metrics, what making the page takes at most.
+const PAGE_PER_ANSWER: usize = 8;
 
 /// All that can be asked for.
 pub struct Site {
@@ -54,7 +57,10 @@ impl Site {
                     body: snapshot.rendered(format),
                 }
             }
-            ("/", Some(snapshot)) => self.page(&snapshot),
+            ("/", Some(snapshot)) if memory::is_left(PAGE_PER_ANSWER * snapshot.text.len()) => {
+                self.page(&snapshot)
+            }
+            ("/", Some(_)) => plain(503, "no memory is left for this page\n"),
             ("/-/healthy", _) => plain(200, "healthy\n"),
             _ => plain(404, "not found\n"),
         }

@@ -1,5 +1,5 @@
-//! The static binaries, in root file systems with next to nothing in them. `EXPORTER_MUSL` and `EXPORTER_GLIBC` name them, as
-//! `contrib/static/build` and cargo made them.
+//! The static binaries, in root file systems with next to nothing in them. They are built here, unless `EXPORTER_MUSL` and
+//! `EXPORTER_GLIBC` name them.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,8 @@ use std::{
     io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -25,13 +26,49 @@ use harness::{Answer, Exporter, folder, samples, until};
 
 /// Each binary with its bounds: bytes on disk, KiB resident.
 fn binaries() -> [(PathBuf, u64, u64); 2] {
-    let named = |variable: &str| {
-        PathBuf::from(env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set")))
-    };
-    [
-        (named("EXPORTER_MUSL"), 1_000_000, 1_500),
-        (named("EXPORTER_GLIBC"), 2_000_000, 3_000),
-    ]
+    static BUILT: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let [musl, glibc] = BUILT
+        .get_or_init(|| {
+            [
+                env::var_os("EXPORTER_MUSL").map_or_else(build_musl, PathBuf::from),
+                env::var_os("EXPORTER_GLIBC").map_or_else(build_glibc, PathBuf::from),
+            ]
+        })
+        .clone();
+    [(musl, 1_000_000, 1_500), (glibc, 2_000_000, 3_000)]
+}
+
+fn build_musl() -> PathBuf {
+    let mut script = Command::new("contrib/static/build");
+    let output = script
+        .env("CARGO_TARGET_DIR", target())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let paths = String::from_utf8(output.stdout).unwrap();
+    PathBuf::from(paths.lines().next_back().unwrap())
+}
+
+fn build_glibc() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--release", "--locked"])
+        .args(["--target", "x86_64-unknown-linux-gnu"])
+        .env("CARGO_TARGET_DIR", target())
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    assert!(cargo.status().unwrap().success(), "{cargo:?}");
+    target()
+        .join("x86_64-unknown-linux-gnu/release")
+        .join(env!("CARGO_PKG_NAME"))
+}
+
+/// Where this test was built.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// A root with the binary in it, and with a static BusyBox for `sh` and `w` if asked for.
@@ -68,7 +105,7 @@ fn inner(exporter: &Exporter) -> String {
 }
 
 #[test]
-#[ignore = "needs the static binaries and binutils"]
+#[ignore = "builds two static binaries, needs binutils"]
 fn nothing_is_linked_at_run_time() {
     for (binary, size, _) in binaries() {
         let headers = Command::new("readelf")
@@ -89,7 +126,7 @@ fn nothing_is_linked_at_run_time() {
 }
 
 #[test]
-#[ignore = "needs root, the static binaries and Debian's busybox-static"]
+#[ignore = "builds two static binaries, needs root and Debian's busybox-static"]
 fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
     for (binary, _, resident) in binaries() {
         let mut exporter = first_process(&root(&binary, true));
@@ -127,7 +164,7 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
 }
 
 #[test]
-#[ignore = "needs root and the static binaries"]
+#[ignore = "builds two static binaries, needs root"]
 fn alone_in_the_world_it_says_that_there_is_no_w() {
     for (binary, ..) in binaries() {
         // No /dev/null, no /proc, no /tmp, no name resolution.

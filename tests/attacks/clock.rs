@@ -1,0 +1,171 @@
+//! The clock is set an hour back and forward, as on a machine whose time was wrong at start.
+
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use what::{
+    cache::Cache,
+    clock::{Clock, Moment},
+    flags::{self, Task},
+    scrape::Scraper,
+    site::Site,
+};
+
+use crate::{
+    harness::{Exporter, FakeW, TABLE, until},
+    siege::{alone, binary},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Two clocks that the test sets.
+#[derive(Clone)]
+struct Time(Arc<Mutex<Moment>>);
+
+impl Time {
+    fn new() -> Time {
+        Time(Arc::new(Mutex::new(Moment {
+            instant: Instant::now(),
+            unix: Duration::from_secs(1_790_000_000),
+        })))
+    }
+
+    fn clock(&self) -> Clock {
+        let time = self.clone();
+        Box::new(move || *time.0.lock().unwrap())
+    }
+
+    fn passes(&self, time: Duration) {
+        let mut now = self.0.lock().unwrap();
+        now.instant += time;
+        now.unix += time;
+    }
+
+    fn is_set(&self, change: impl Fn(Duration) -> Duration) {
+        let mut now = self.0.lock().unwrap();
+        now.unix = change(now.unix);
+    }
+}
+
+/// No sample of an answer is below zero.
+fn none_negative(metrics: &str) {
+    let negative: Vec<&str> = metrics
+        .lines()
+        .filter(|line| {
+            !line.starts_with('#')
+                && line
+                    .rsplit(' ')
+                    .next()
+                    .is_some_and(|value| value.starts_with('-'))
+        })
+        .collect();
+    assert!(negative.is_empty(), "{negative:#?}");
+}
+
+#[test]
+fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
+    let Ok(Task::Serve(config)) = flags::parse([].into_iter(), |_| None) else {
+        panic!("no flags are enough");
+    };
+    for change in [
+        |unix: Duration| unix - HOUR,
+        |unix| unix + HOUR,
+        |_| Duration::ZERO,
+    ] {
+        let time = Time::new();
+        let runs = Arc::new(AtomicU32::new(0));
+        let (counted, passing) = (Arc::clone(&runs), time.clone());
+        // The clock is set in the middle of the second run.
+        let run = Box::new(move || {
+            if counted.fetch_add(1, Ordering::Relaxed) == 1 {
+                passing.is_set(change);
+            }
+            passing.passes(Duration::from_millis(20));
+            Ok(TABLE.as_bytes().to_vec())
+        });
+        let interval = Duration::from_secs(5);
+        let scraper = Scraper::new(run, time.clock(), config.metrics.clone());
+        let site = Site::new(
+            Cache::new(interval, time.clock(), scraper),
+            time.clock(),
+            "/metrics".to_owned(),
+            &config.metrics,
+        );
+        let served = |path: &str| {
+            site.prepare(path);
+            String::from_utf8(site.answer(path, "").body.to_vec()).unwrap()
+        };
+        for expected in 1..=3 {
+            let metrics = served("/metrics");
+            assert!(metrics.contains("user=\"alice\""), "{metrics}");
+            assert!(
+                metrics.contains("what_w_duration_seconds 0.02\n"),
+                "{metrics}"
+            );
+            none_negative(&metrics);
+            assert_eq!(runs.load(Ordering::Relaxed), expected);
+            time.is_set(change);
+            assert!(served("/").contains("As of 0 s ago"), "{}", served("/"));
+            time.passes(interval - Duration::from_millis(1));
+            time.is_set(change);
+            assert_eq!(served("/metrics"), metrics);
+            assert_eq!(runs.load(Ordering::Relaxed), expected);
+            time.passes(Duration::from_millis(1));
+        }
+    }
+}
+
+/// libfaketime shifts what the program takes for the time of day, and leaves the elapsed time alone.
+#[test]
+#[ignore = "needs Debian's faketime"]
+fn the_program_does_not_mind_its_clock_being_set() {
+    let _alone = alone();
+    for shift in ["-1h", "+1h"] {
+        let fake = FakeW::new("cat $TABLE");
+        let file = fake.folder.join("shift");
+        fs::write(&file, "+0").unwrap();
+        let mut command = binary();
+        command
+            .env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1")
+            .env("FAKETIME_TIMESTAMP_FILE", &file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .args(["--scrape.interval=2s", "--w.command", &fake.command()]);
+        let exporter = Exporter::start(&mut command);
+        let first = last_success(&exporter.metrics());
+        fs::write(&file, shift).unwrap();
+        // A second later the old result is still served, although the clock says an hour.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            none_negative(&exporter.metrics());
+            assert_eq!(exporter.get("/").status, 200);
+        }
+        assert_eq!(fake.runs(), 1);
+        let mut metrics = String::new();
+        until("the next run", || {
+            metrics = exporter.metrics();
+            fake.runs() == 2
+        });
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
+        none_negative(&metrics);
+        let moved = last_success(&metrics) - first;
+        println!("{shift}: the time of the last success moved by {moved} s");
+        assert!((moved.abs() - 3600.0).abs() < 10.0, "{moved}");
+    }
+}
+
+fn last_success(metrics: &str) -> f64 {
+    let name = "what_w_last_success_timestamp_seconds ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap().parse().unwrap()
+}

@@ -1,0 +1,270 @@
+//! Clients that take connections, time and memory.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    net::sockopt::set_socket_linger,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+use crate::{
+    harness::{Answer, Exporter, FakeW, folder},
+    siege::{Bounds, Target, USUAL, alone, crowd, exporter, siege},
+};
+
+const LONG: Bounds = Bounds {
+    time: Duration::from_secs(10),
+    ..USUAL
+};
+
+/// Runs `w` for each scrape, so that an attack is in the way of that too.
+fn busy() -> Exporter {
+    let fake = FakeW::new("cat $TABLE");
+    exporter(
+        &format!("cat {}/table", fake.folder.display()),
+        &["--scrape.interval=0"],
+    )
+}
+
+#[test]
+#[ignore = "takes long, and 5,000 descriptors"]
+fn thousands_of_idle_connections() {
+    let limits = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limits.maximum,
+        ..limits
+    };
+    setrlimit(Resource::Nofile, all).unwrap();
+    siege(busy, &USUAL, |target| {
+        let idle: Vec<_> = (0..5000)
+            .map_while(|_| target.is_on().then(|| target.connect()))
+            .collect();
+        target.hold();
+        drop(idle);
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn hundreds_of_drips() {
+    siege(busy, &LONG, |target| {
+        let mut drips: Vec<Option<TcpStream>> = (0..500).map(|_| target.connect()).collect();
+        target.full_force();
+        for letter in b"GET /metrics HTTP/1.1\r\nHost: xxxxxxxxxxx".iter().cycle() {
+            for drip in &mut drips {
+                let sent = drip
+                    .as_mut()
+                    .is_some_and(|stream| stream.write_all(&[*letter]).is_ok());
+                if !sent {
+                    *drip = target.connect();
+                }
+                if !target.is_on() {
+                    return;
+                }
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn an_endless_header_line() {
+    siege(busy, &LONG, |target| {
+        endless(
+            target,
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ",
+            &[b'x'; 65536],
+        );
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn endless_headers() {
+    siege(busy, &LONG, |target| {
+        endless(
+            target,
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
+            &b"X: y\r\n".repeat(10_000),
+        );
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn an_endless_chunked_body() {
+    siege(busy, &LONG, |target| {
+        let head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        endless(target, head, &b"ffffffffffffffff\r\nzzz\r\n\0".repeat(1000));
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn pipelined_requests_that_are_never_read() {
+    siege(busy, &LONG, |target| {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        endless(target, b"", &request.repeat(1000));
+    });
+}
+
+/// Four clients that send the same again and again, and read nothing; each comes again when it is thrown out.
+fn endless(target: &Target, first: &[u8], again: &[u8]) {
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while target.is_on() {
+                    let Some(mut stream) = target.connect() else {
+                        continue;
+                    };
+                    target.full_force();
+                    let mut sent = stream.write_all(first);
+                    while target.is_on() && sent.is_ok() {
+                        sent = stream.write_all(again);
+                        // Nobody takes it: it waits, and keeps its connection.
+                        while target.is_on()
+                            && sent
+                                .as_ref()
+                                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+                        {
+                            sent = stream.write_all(b"x");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "takes long"]
+fn request_lines_of_a_megabyte() {
+    let line = [
+        b"GET /".as_slice(),
+        &vec![b'x'; 1 << 20],
+        b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ]
+    .concat();
+    siege(busy, &LONG, |target| {
+        let mut refused = 0;
+        while target.is_on() {
+            let Some(mut stream) = target.connect() else {
+                continue;
+            };
+            target.full_force();
+            let _ = stream.write_all(&line);
+            let mut answer = [0; 12];
+            if stream.read_exact(&mut answer).is_ok() {
+                assert_eq!(&answer, b"HTTP/1.1 414");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0);
+    });
+}
+
+#[test]
+fn thousands_of_resets() {
+    siege(busy, &USUAL, |target| {
+        for number in 0.. {
+            if number >= 5000 {
+                target.full_force();
+                if !target.is_on() {
+                    return;
+                }
+            }
+            let Some(mut stream) = target.connect() else {
+                continue;
+            };
+            if number % 3 != 0 {
+                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+            }
+            set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        }
+    });
+}
+
+#[test]
+#[ignore = "takes long, and is about the release binary"]
+fn readers_of_a_large_answer_that_never_read() {
+    let folder = folder();
+    let w = format!("cat {}", crowd(&folder, 20_000));
+    let bounds = Bounds {
+        time: Duration::from_secs(12),
+        answered: Duration::from_secs(10),
+        resident_mb: 64,
+    };
+    let large = || {
+        let exporter = exporter(&w, &[]);
+        assert!(exporter.metrics().len() > 3_000_000);
+        exporter
+    };
+    siege(large, &bounds, |target| {
+        let ask = || {
+            let mut stream = target.connect()?;
+            stream.set_nonblocking(true).unwrap();
+            let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+            asked.ok().map(|()| stream)
+        };
+        let mut readers: Vec<_> = (0..64).map(|_| ask()).collect();
+        target.full_force();
+        while target.is_on() {
+            // Who was not let in comes again; who has an answer leaves it where it is.
+            for reader in &mut readers {
+                let is_in = reader
+                    .as_ref()
+                    .is_some_and(|stream| match stream.peek(&mut [0]) {
+                        Ok(count) => count > 0,
+                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+                    });
+                if !is_in {
+                    *reader = ask();
+                }
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
+
+#[test]
+fn sixteen_clients_that_keep_their_connections() {
+    let _alone = alone();
+    let exporter = busy_with_a_cache();
+    let slowest = thread::scope(|scope| {
+        let clients: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut stream = exporter.connect();
+                    let mut slowest = Duration::ZERO;
+                    for _ in 0..100 {
+                        let began = Instant::now();
+                        stream
+                            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                            .unwrap();
+                        assert_eq!(Answer::read_one(&mut stream).status, 200);
+                        slowest = slowest.max(began.elapsed());
+                    }
+                    slowest
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .max()
+            .unwrap()
+    });
+    println!("the slowest of 1,600 in {slowest:?}");
+    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+}
+
+fn busy_with_a_cache() -> Exporter {
+    let fake = FakeW::new("cat $TABLE");
+    exporter(&fake.command(), &["--scrape.interval=50ms"])
+}

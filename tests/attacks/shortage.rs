@@ -1,0 +1,166 @@
+//! Descriptors, threads or memory run out, at any point of what the exporter does, and come back.
+
+use std::{fs, io::Write, net::TcpStream, path::PathBuf, process::Command, time::Duration};
+
+use crate::{
+    harness::{Answer, Exporter, FakeW, folder, within},
+    siege::{Address, Calm, RECOVERY, alone, ask, binary, crowd, exporter, scrape, stops_at_once},
+};
+
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Sets a soft limit of a running process.
+fn limit(exporter: &Exporter, resource: &str, value: &str) {
+    // As the user that it runs as: another one's limits can't be set everywhere, not even by root.
+    let user = exporter.status("Uid").to_string();
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid",
+        &user,
+        "--regid",
+        &user,
+        "--clear-groups",
+        "prlimit",
+        "--pid",
+    ]);
+    command.args([
+        &exporter.pid().to_string(),
+        &format!("--{resource}={value}:"),
+    ]);
+    assert!(command.status().unwrap().success());
+}
+
+/// What clients do while it is short of something: whether they are answered does not matter now.
+fn clients(exporter: &Exporter, paths: &[&str]) {
+    let idle: Vec<TcpStream> = (0..6)
+        .filter_map(|_| TcpStream::connect(exporter.address()).ok())
+        .collect();
+    for path in paths {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let _ = ask(
+            exporter.address(),
+            request.as_bytes(),
+            Duration::from_millis(500),
+        );
+    }
+    for mut stream in idle {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    }
+}
+
+/// With the limit at each of these values in turn, and back at the old one after each, it serves again.
+fn is_served_again(exporter: &mut Exporter, resource: &str, values: &[u64], enough: &str) {
+    let calm = Calm::of(exporter);
+    let mut missed = 0;
+    for value in values {
+        let mut kept = exporter.connect();
+        kept.write_all(REQUEST).unwrap();
+        assert_eq!(Answer::read_one(&mut kept).status, 200);
+        limit(exporter, resource, &value.to_string());
+        let _ = kept.write_all(REQUEST);
+        clients(exporter, &["/metrics", "/", "/-/healthy", "/metrics"]);
+        missed += usize::from(!is_up(exporter));
+        limit(exporter, resource, enough);
+        let ended = exporter.child.try_wait().unwrap();
+        assert_eq!(ended, None, "{resource} {value}: {:?}", exporter.log());
+        within(RECOVERY, "it sees who is logged in", || is_up(exporter));
+    }
+    println!(
+        "{resource}: not served or blind at {missed} of {} limits",
+        values.len()
+    );
+    assert!(
+        missed > 0 && missed < values.len(),
+        "the limits are too wide or too narrow"
+    );
+    within(RECOVERY, "a scrape", || {
+        scrape(exporter.address(), RECOVERY).is_ok()
+    });
+    calm.uses_no_more(exporter, RECOVERY);
+    let log = exporter.log();
+    assert!(log.len() <= 2 + 2 * values.len(), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("panic")), "{log:#?}");
+    stops_at_once(exporter);
+}
+
+fn is_up(exporter: &Exporter) -> bool {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = ask(exporter.address(), request, Duration::from_millis(500)).unwrap_or_default();
+    let up = concat!("\nwhat_up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n");
+    answer
+        .windows(up.len())
+        .any(|window| window == up.as_bytes())
+}
+
+#[test]
+#[ignore = "takes long, and needs root"]
+fn descriptors() {
+    let _alone = alone();
+    let fake = FakeW::new("cat $TABLE");
+    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0"]);
+    Calm::of(&exporter);
+    let used = exporter.descriptors() as u64;
+    let values: Vec<u64> = (used - 2..used + 12).collect();
+    is_served_again(&mut exporter, "nofile", &values, "1024");
+}
+
+#[test]
+#[ignore = "takes long, and needs root"]
+fn memory() {
+    let _alone = alone();
+    for sessions in [3, 20_000] {
+        let folder = folder();
+        let w = format!("cat {}", crowd(&folder, sessions));
+        let mut exporter = exporter(&w, &["--scrape.interval=0"]);
+        Calm::of(&exporter);
+        // From nothing at all to enough for a scrape and its clients: each thread may reserve 64 MB for itself.
+        let used = exporter.status("VmSize") * 1024;
+        let values: Vec<u64> = (0..40)
+            .map(|count| used + count * (40 << 20) - (1 << 20))
+            .collect();
+        is_served_again(&mut exporter, "as", &values, "unlimited");
+    }
+}
+
+/// The limit is that of a user, so this one has nothing else running.
+#[test]
+#[ignore = "needs root"]
+fn threads() {
+    let _alone = alone();
+    let home = Home::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=54321", "--regid=54321", "--clear-groups", "--"]);
+    command.arg(home.0.join("exporter"));
+    command.args(["--scrape.interval=0", "--w.command"]);
+    command.arg(format!("cat {}", home.0.join("crowd").display()));
+    let mut exporter = Exporter::start(&mut command);
+    Calm::of(&exporter);
+    let used = exporter.status("Threads");
+    let values: Vec<u64> = (used - 2..used + 9).collect();
+    is_served_again(&mut exporter, "nproc", &values, "1000");
+}
+
+/// A folder that every user can read, with the binary and a table.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Home {
+        let home = std::env::temp_dir().join(format!("what-attacks-{}", std::process::id()));
+        fs::create_dir_all(&home).unwrap();
+        let path = binary().get_args().nth(2).unwrap().to_owned();
+        fs::copy(path, home.join("exporter")).unwrap();
+        crowd(&home, 3);
+        let open = Command::new("chmod")
+            .args(["-R", "a+rX"])
+            .arg(&home)
+            .status();
+        assert!(open.unwrap().success());
+        Home(home)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,293 @@
+//! An exporter under attack: a well-behaved client scrapes meanwhile, and afterwards everything is as before.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Exporter, PATIENCE, PROGRAM, within};
+
+/// How soon everything must be as before.
+pub const RECOVERY: Duration = Duration::from_secs(5);
+
+/// What must hold during an attack.
+pub struct Bounds {
+    /// How long it lasts at least, once it is at its full force.
+    pub time: Duration,
+    /// How soon a well-behaved client is answered.
+    pub answered: Duration,
+    /// How much memory may have been resident at a time.
+    pub resident_mb: u64,
+}
+
+pub const USUAL: Bounds = Bounds {
+    time: Duration::from_secs(2),
+    answered: Duration::from_secs(1),
+    resident_mb: 16,
+};
+
+/// Whom to attack, and until when.
+pub struct Target {
+    pub address: SocketAddr,
+    on: AtomicBool,
+    at_full_force: AtomicBool,
+}
+
+impl Target {
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// From here the attack's time counts.
+    pub fn full_force(&self) {
+        self.at_full_force.store(true, Ordering::Relaxed);
+    }
+
+    /// Stays as it is until the attack is over.
+    pub fn hold(&self) {
+        self.full_force();
+        while self.is_on() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn connect(&self) -> Option<TcpStream> {
+        let stream = TcpStream::connect_timeout(&self.address, RECOVERY).ok()?;
+        let limit = Some(Duration::from_millis(500));
+        stream.set_write_timeout(limit).unwrap();
+        stream.set_read_timeout(limit).unwrap();
+        Some(stream)
+    }
+}
+
+/// Ends the attack also when an assertion fails in the middle of it.
+struct EndsIt<'t>(&'t Target);
+
+impl Drop for EndsIt<'_> {
+    fn drop(&mut self) {
+        self.0.on.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The binary under test, with the file limit that a service usually has.
+pub fn binary() -> Command {
+    let path = std::env::var("EXPORTER_BINARY").unwrap_or_else(|_| PROGRAM.to_owned());
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", &path]);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("EXPORTER_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn exporter(w: &str, arguments: &[&str]) -> Exporter {
+    Exporter::start(binary().args(["--w.command", w]).args(arguments))
+}
+
+/// One at a time: two attacks at once would measure each other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Attacks an exporter until the time is over, and another one until it is told to stop in the middle of it.
+pub fn siege(start: impl Fn() -> Exporter, bounds: &Bounds, attack: impl Fn(&Target) + Sync) {
+    let _alone = alone();
+    let exporter = start();
+    let calm = Calm::of(&exporter);
+    let mut worst = Duration::ZERO;
+    let mut scrapes = 0;
+    under(&exporter, &attack, |target| {
+        let mut since = None;
+        while since.is_none_or(|since: Instant| since.elapsed() < bounds.time) {
+            if since.is_none() && target.at_full_force.load(Ordering::Relaxed) {
+                since = Some(Instant::now());
+            }
+            let took = scrape(target.address, bounds.answered)
+                .unwrap_or_else(|error| panic!("scrape {scrapes} during the attack: {error}"));
+            worst = worst.max(took);
+            scrapes += 1;
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let resident = exporter.status("VmHWM");
+    println!("{scrapes} scrapes, the slowest in {worst:?}, {resident} KB resident at most");
+    assert!(resident_is_bound(resident, bounds), "{resident} KB");
+    calm.is_back(&exporter);
+    drop(exporter);
+
+    let mut exporter = start();
+    let took = under(&exporter.address.clone(), &attack, |target| {
+        within(PATIENCE, "full force", || {
+            target.at_full_force.load(Ordering::Relaxed)
+        });
+        stops_at_once(&mut exporter)
+    });
+    println!("stopped in {took:?}");
+}
+
+fn resident_is_bound(kilobytes: u64, bounds: &Bounds) -> bool {
+    // A debug binary is larger than the one that people run.
+    std::env::var_os("EXPORTER_BINARY").is_none() || kilobytes < bounds.resident_mb * 1024
+}
+
+/// Where an exporter listens.
+pub trait Address {
+    fn address(&self) -> SocketAddr;
+}
+
+impl Address for Exporter {
+    fn address(&self) -> SocketAddr {
+        self.address.address()
+    }
+}
+
+impl Address for String {
+    fn address(&self) -> SocketAddr {
+        self.parse().unwrap()
+    }
+}
+
+/// Does something while an attack is on.
+pub fn under<R>(
+    address: &impl Address,
+    attack: impl Fn(&Target) + Sync,
+    meanwhile: impl FnOnce(&Target) -> R,
+) -> R {
+    let target = Target {
+        address: address.address(),
+        on: AtomicBool::new(true),
+        at_full_force: AtomicBool::new(false),
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| attack(&target));
+        let _ends = EndsIt(&target);
+        meanwhile(&target)
+    })
+}
+
+/// Tells it to stop; it ends well within a second.
+pub fn stops_at_once(exporter: &mut Exporter) -> Duration {
+    let began = Instant::now();
+    exporter.signal("TERM");
+    let (status, _) = exporter.end();
+    let took = began.elapsed();
+    assert_eq!(status, Some(0), "{:?}", exporter.log());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    took
+}
+
+/// Scrapes as Prometheus does, on a connection of its own.
+pub fn scrape(address: SocketAddr, limit: Duration) -> Result<Duration, String> {
+    let began = Instant::now();
+    let answer = ask(
+        address,
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        limit,
+    )?;
+    let took = began.elapsed();
+    if took > limit {
+        return Err(format!("answered after {took:?}"));
+    }
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| format!("no answer after {took:?}: {text:?}"))?;
+    let whole = head.contains(&format!("Content-Length: {}\r\n", body.len()));
+    if head.starts_with("HTTP/1.1 200 OK\r\n") && whole && body.contains("\nwhat_up{") {
+        Ok(took)
+    } else {
+        Err(head.to_owned())
+    }
+}
+
+/// Sends these bytes and reads to the end.
+pub fn ask(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
+    let told = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    let mut stream =
+        TcpStream::connect_timeout(&address, limit).map_err(|error| told("connect", error))?;
+    stream.set_read_timeout(Some(limit)).unwrap();
+    stream
+        .write_all(request)
+        .map_err(|error| told("send", error))?;
+    let mut answer = Vec::new();
+    stream
+        .read_to_end(&mut answer)
+        .map_err(|error| told("receive", error))?;
+    Ok(answer)
+}
+
+/// What an exporter uses while nobody is there.
+pub struct Calm {
+    threads: u64,
+    descriptors: usize,
+    log: usize,
+}
+
+impl Calm {
+    pub fn of(exporter: &Exporter) -> Calm {
+        scrape(exporter.address(), PATIENCE).unwrap();
+        let mut before = (0, 0);
+        // tiny_http starts some of its threads a moment later.
+        within(PATIENCE, "calm", || {
+            thread::sleep(Duration::from_millis(100));
+            let now = (exporter.status("Threads"), exporter.descriptors());
+            std::mem::replace(&mut before, now) == now
+        });
+        Calm {
+            threads: before.0,
+            descriptors: before.1,
+            log: exporter.log().len(),
+        }
+    }
+
+    pub fn is_back(&self, exporter: &Exporter) {
+        let began = Instant::now();
+        within(RECOVERY, "a scrape", || {
+            scrape(exporter.address(), Duration::from_secs(1)).is_ok()
+        });
+        let left = RECOVERY.saturating_sub(began.elapsed());
+        self.uses_no_more(exporter, left);
+        println!("as before after {:?}", began.elapsed());
+        let log = exporter.log();
+        assert!(log.len() <= self.log + 5, "{log:#?}");
+        assert!(!log.iter().any(|line| line.contains("panic")), "{log:#?}");
+    }
+
+    /// Threads and descriptors are as before, and there is no child, dead or alive.
+    pub fn uses_no_more(&self, exporter: &Exporter, time: Duration) {
+        within(time, "threads and descriptors as before", || {
+            exporter.status("Threads") <= self.threads && exporter.descriptors() <= self.descriptors
+        });
+        assert_eq!(exporter.children(), "");
+    }
+}
+
+/// A file of the size and form that `w` would print with that many users.
+pub fn crowd(folder: &std::path::Path, sessions: usize) -> String {
+    let mut table = format!(
+        " 00:17:39 up  1:25, {sessions} users,  load average: 2.72, 2.33, 1.90\n\
+         USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n"
+    );
+    for number in 0..sessions {
+        let from = format!("203.0.{}.{}", number / 250, number % 250);
+        let (user, tty) = (number % 200, number % 10_000);
+        table.push_str(&format!(
+            "user{user:03}  pts/{tty:04} {from:<16} 00:16   ?xdm?   0.02s   ?    -bash\n"
+        ));
+    }
+    let file = folder.join("crowd");
+    fs::write(&file, table).unwrap();
+    file.display().to_string()
+}

@@ -1,0 +1,184 @@
+//! A `w` that does everything wrong, a thousand times over.
+
+use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command, time::Duration};
+
+use crate::{
+    harness::{Exporter, FakeW, until, within},
+    siege::{Address, Calm, RECOVERY, alone, binary, exporter, scrape, stops_at_once},
+};
+
+const HANGS: &str = "sleep 1000 & sleep 1000";
+const HOLDS: &str = "setsid sleep 3 & cat $TABLE";
+const FORKS_AWAY: &str = "setsid sleep 1 >/dev/null 2>&1 & cat $TABLE";
+const IGNORES_SIGTERM: &str = "trap '' TERM; sleep 1000 & sleep 1000; sleep 1000";
+const PRINTS_A_GIGABYTE: &str = "head -c 1000000000 /dev/zero";
+const PRINTS_A_LINE_WITHOUT_END: &str = "cat $TABLE; exec tr '\\0' x </dev/zero";
+const PRINTS_NOTHING: &str = "exit 0";
+const CHANGES: &str = "head -n $((2 + $(wc -l <$DIR/runs) % 4)) $TABLE";
+const FAILS: &str = "cat $TABLE; exit 1";
+
+/// Each with its outcome and how many of a hundred runs it is.
+const KINDS: [(&str, &str, u32); 9] = [
+    (HANGS, "timeout", 2),
+    (HOLDS, "timeout", 2),
+    (IGNORES_SIGTERM, "timeout", 2),
+    (FORKS_AWAY, "ok", 18),
+    (PRINTS_A_GIGABYTE, "unreadable", 8),
+    (PRINTS_A_LINE_WITHOUT_END, "unreadable", 8),
+    (PRINTS_NOTHING, "unreadable", 16),
+    (CHANGES, "ok", 28),
+    (FAILS, "failed", 16),
+];
+
+/// A `w` that is each kind in turn, and writes down its process group.
+fn of_all_kinds() -> FakeW {
+    let mut script =
+        String::from("echo $$ >>$DIR/groups\nn=$(wc -l <$DIR/runs)\ncase $((n % 100)) in\n");
+    let mut number = 0;
+    for (text, _, share) in KINDS {
+        let numbers: Vec<String> = (number..number + share)
+            .map(|number| number.to_string())
+            .collect();
+        script.push_str(&format!("{}) {text} ;;\n", numbers.join("|")));
+        number += share;
+    }
+    script.push_str("esac\n");
+    FakeW::new(&script)
+}
+
+#[test]
+#[ignore = "takes long"]
+fn a_thousand_runs_leave_nothing_behind() {
+    let _alone = alone();
+    let fake = of_all_kinds();
+    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=2s"]);
+    let calm = Calm::of(&exporter);
+    run_a_thousand(&exporter);
+    let groups: HashSet<String> = fake.read("groups").lines().map(str::to_owned).collect();
+    assert!(groups.len() >= 900, "{}", groups.len());
+    within(RECOVERY, "all groups are gone", || {
+        processes().all(|process| group(&process).is_none_or(|group| !groups.contains(&group)))
+    });
+    calm.uses_no_more(&exporter, RECOVERY);
+    println!("{} KB resident at most", exporter.status("VmHWM"));
+    stops_at_once(&mut exporter);
+}
+
+/// In a process namespace of its own, where what `w` leaves behind becomes the exporter's child.
+#[test]
+#[ignore = "takes long, and needs root"]
+fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
+    let _alone = alone();
+    let fake = of_all_kinds();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    let inside = binary();
+    command.arg(inside.get_program()).args(inside.get_args());
+    command.args([
+        "--scrape.interval=0",
+        "--w.timeout=2s",
+        "--w.command",
+        &fake.command(),
+    ]);
+    let mut exporter = Exporter::start(&mut command);
+    let first = exporter.children().trim().to_owned();
+    let descriptors = || fs::read_dir(format!("/proc/{first}/fd")).unwrap().count();
+    scrape(exporter.address(), RECOVERY).unwrap();
+    let before = descriptors();
+    run_a_thousand(&exporter);
+    within(RECOVERY, "descriptors as before", || {
+        descriptors() <= before
+    });
+    let namespace = fs::read_link(format!("/proc/{first}/ns/pid")).unwrap();
+    let inhabitants = || {
+        let links = processes().map(|process| fs::read_link(format!("/proc/{process}/ns/pid")));
+        links
+            .filter(|link| link.as_ref().is_ok_and(|link| *link == namespace))
+            .count()
+    };
+    // Those that forked away end by themselves; their remains are collected after the next run.
+    within(RECOVERY, "it is the only process", || {
+        scrape(exporter.address(), RECOVERY).unwrap();
+        inhabitants() == 1
+    });
+    assert!(crate::harness::signal("TERM", &first));
+    let (status, took) = exporter.end();
+    assert_eq!(status, Some(0));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// Scrapes until it ran a thousand times more, and holds the outcomes against what the kinds should give.
+fn run_a_thousand(exporter: &Exporter) {
+    let counted = || -> Vec<u64> {
+        // Within this result, the run that made it is counted.
+        let metrics = exporter.metrics();
+        let count = |outcome| {
+            let name = format!("what_w_runs_total{{outcome=\"{outcome}\"}} ");
+            metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(&name))
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        ["ok", "failed", "timeout", "unreadable"]
+            .map(count)
+            .to_vec()
+    };
+    let before = counted();
+    for _ in 0..999 {
+        assert_eq!(exporter.get("/metrics").status, 200);
+    }
+    let after = counted();
+    for ((before, after), outcome) in
+        before
+            .iter()
+            .zip(&after)
+            .zip(["ok", "failed", "timeout", "unreadable"])
+    {
+        let share: u32 = KINDS
+            .iter()
+            .filter(|kind| kind.1 == outcome)
+            .map(|kind| kind.2)
+            .sum();
+        assert_eq!(
+            after - before,
+            u64::from(share) * 10,
+            "{outcome}: {before:?} {after:?}"
+        );
+    }
+    println!("ok, failed, timeout, unreadable: {after:?}");
+}
+
+fn processes() -> impl Iterator<Item = String> {
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The process group of a process that there still is.
+fn group(process: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, figures) = stat.rsplit_once(") ")?;
+    figures.split(' ').nth(2).map(str::to_owned)
+}
+
+#[test]
+fn it_stops_at_once_whatever_w_does() {
+    for (script, _, _) in KINDS {
+        let _alone = alone();
+        let fake = FakeW::new(&format!("echo $$ >$DIR/group\n{script}"));
+        let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=1m"]);
+        let mut stream = TcpStream::connect(exporter.address()).unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        until("w runs", || !fake.read("group").is_empty());
+        stops_at_once(&mut exporter);
+        let of_w = fake.read("group").trim().to_owned();
+        within(RECOVERY, "its group is gone", || {
+            processes().all(|process| group(&process).is_none_or(|group| group != of_w))
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! `contrib/nginx/what.conf`, used as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus
+//! that scrapes through it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "program/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "real/prometheus.rs"]
+#[allow(dead_code)]
+mod prometheus;
+#[path = "real/sshd.rs"]
+#[allow(dead_code)]
+mod sshd;
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use harness::{Exporter, FakeW, folder, until};
+use prometheus::Prometheus;
+use sshd::free_port;
+
+const PASSWORD: &str = "correct horse";
+
+/// An nginx with the configuration that ships, but for its addresses and paths.
+struct Nginx {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Nginx {
+    fn before(exporter: &Exporter) -> Nginx {
+        let folder = folder();
+        let port = free_port();
+        sh(
+            &folder,
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout what.key -out what.crt",
+        );
+        sh(
+            &folder,
+            &format!(
+                "printf 'prometheus:%s\\n' \"$(openssl passwd -6 '{PASSWORD}')\" >what.htpasswd"
+            ),
+        );
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/nginx/what.conf");
+        let mut server = fs::read_to_string(shipped).unwrap();
+        for (ours, the_tests) in [
+            ("listen 9840 ", format!("listen 127.0.0.1:{port} ")),
+            ("127.0.0.1:9839", exporter.address.clone()),
+            ("/etc/nginx/what.", format!("{}/what.", folder.display())),
+        ] {
+            assert!(server.contains(ours), "{ours} is not in what.conf");
+            server = server.replace(ours, &the_tests);
+        }
+        fs::write(folder.join("what.conf"), server).unwrap();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
+            .join("\n");
+        let main = format!(
+            "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {{}}\nhttp {{\nlog_format status '$status';\naccess_log {0}/statuses status;\n{temporary}\ninclude {0}/what.conf;\n}}\n",
+            folder.display()
+        );
+        fs::write(folder.join("nginx.conf"), main).unwrap();
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let mut command = Command::new("nginx");
+        command
+            .arg("-p")
+            .arg(&folder)
+            .arg("-c")
+            .arg(folder.join("nginx.conf"))
+            .args(["-e", "stderr"]);
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut nginx = Nginx {
+            process,
+            port,
+            folder,
+        };
+        until("nginx", || {
+            let ended = nginx.process.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "{}",
+                fs::read_to_string(nginx.folder.join("log")).unwrap()
+            );
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        nginx
+    }
+
+    fn scraped(&self, settings: &str) -> Prometheus {
+        Prometheus::scraping(
+            &format!("127.0.0.1:{}", self.port),
+            &format!("    scheme: https\n{settings}"),
+        )
+    }
+
+    /// What it has answered until now.
+    fn statuses(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.join("statuses")).unwrap();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    fn password(password: &str) -> String {
+        format!("    basic_auth: {{username: prometheus, password: '{password}'}}\n")
+    }
+
+    fn authority(&self) -> String {
+        format!(
+            "    tls_config: {{ca_file: {}/what.crt}}\n",
+            self.folder.display()
+        )
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn sh(folder: &Path, script: &str) {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+#[ignore = "needs Debian's nginx, openssl and prometheus"]
+fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+    let nginx = Nginx::before(&exporter);
+    let known = format!("{}{}", Nginx::password(PASSWORD), nginx.authority());
+    let prometheus = nginx.scraped(&known);
+    until("what_up is 1", || {
+        let up = prometheus.query("what_up");
+        up.first().is_some_and(|up| up["value"][1] == "1")
+    });
+    println!(
+        "{}",
+        prometheus.query("what_user_sessions_currently_active{user=\"alice\"}")[0]
+    );
+    drop(prometheus);
+
+    // A scrape that was under way is over when both have written it down.
+    until("the last scrape", || nginx.statuses().len() == fake.runs());
+    let runs = fake.runs();
+    for (settings, status) in [
+        (nginx.authority(), Some("401")),
+        (
+            format!("{}{}", Nginx::password("wrong"), nginx.authority()),
+            Some("401"),
+        ),
+        // Without the authority it does not even ask.
+        (Nginx::password(PASSWORD), None),
+    ] {
+        let before = nginx.statuses().len();
+        let prometheus = nginx.scraped(&settings);
+        until("the refusal", || {
+            let up = prometheus.query("up");
+            up.first().is_some_and(|up| up["value"][1] == "0")
+        });
+        assert_eq!(prometheus.query("what_up").len(), 0);
+        drop(prometheus);
+        let told = nginx.statuses().split_off(before);
+        println!("{settings}{told:?}");
+        assert_eq!(told.first().map(String::as_str), status);
+        assert!(
+            told.iter().all(|told| Some(told.as_str()) == status),
+            "{told:?}"
+        );
+    }
+    assert_eq!(fake.runs(), runs, "a refused scrape came through");
+}
