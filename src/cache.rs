@@ -1,12 +1,13 @@
 //! Serves a result again while it is young, and lets one scrape at a time make a new one. Knows neither `w` nor HTTP.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use crate::{
     clock::Clock,
+    lock::locked,
     scrape::{Scraper, Snapshot},
 };
 
@@ -57,9 +58,4 @@ impl Cache {
             ended > asked || now.saturating_duration_since(ended) < self.interval
         })
     }
-}
-
-/// A thread that panicked while it held the lock has ended the process, or a test; what it guarded is whole either way.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,14 +14,14 @@ use std::{
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
     process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
-use crate::{clock, site::Site};
+use crate::{clock, lock::locked, site::Site};
 
 /// The front's side.
 pub struct Door {
@@ -173,9 +173,4 @@ fn receive(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
             return Ok(head);
         }
     }
-}
-
-/// A thread that panics while it holds a lock ends the process.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     process,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -18,6 +18,7 @@ use rustix::io::ioctl_fionread;
 use crate::{
     door::{Door, Reply},
     head::{self, Refusal, Request},
+    lock::locked,
     log, memory,
     site::Site,
 };
@@ -37,6 +38,8 @@ pub const WRITE_TIME: Duration = Duration::from_secs(8);
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// For what a client has sent to be looked at, before it may be let go for another.
 const GRACE: Duration = Duration::from_secs(1);
+/// For a client to send something after it has connected, while there is hope of room without it.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// After an error of the system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -155,14 +158,24 @@ impl Front {
         }
     }
 
-    /// Lets go whoever has waited longest for its request, if anybody may be.
+    /// Lets go whoever has waited longest for its request, if anybody may be. While others are about to leave of themselves, one
+    /// that has just come is given time to say what it wants.
     fn send_one_away(&self) {
         let guests = locked(&self.guests);
-        let waiting = guests
+        let idle: Vec<_> = guests
             .iter()
-            .filter_map(|guest| locked(&guest.waiting).map(|since| (since, guest)));
-        let longest = waiting
+            .filter_map(|guest| locked(&guest.waiting).map(|since| (since, guest)))
             .filter(|(since, guest)| guest.may_go(*since))
+            .collect();
+        let others_leave = idle.len() < guests.len();
+        let least = if others_leave {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        let longest = idle
+            .into_iter()
+            .filter(|(since, _)| since.elapsed() >= least)
             .min_by_key(|(since, _)| *since);
         if let Some((_, guest)) = longest {
             *locked(&guest.waiting) = None;
@@ -389,8 +402,4 @@ fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

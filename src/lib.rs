@@ -11,6 +11,7 @@ pub mod flags;
 pub mod front;
 pub mod head;
 pub mod interval;
+mod lock;
 pub mod log;
 pub mod login;
 pub mod memory;

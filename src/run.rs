@@ -11,7 +11,7 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -24,13 +24,17 @@ use rustix::{
     process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid},
 };
 
-use crate::memory;
+use crate::{lock::locked, memory};
 
 /// The command when no other is given; only this one falls back to plain `w`.
 pub const DEFAULT_COMMAND: &str = "w -i";
 
 /// Standard output is read up to this many bytes: some 40,000 sessions.
 pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// Room for the output, taken at once and given back but for what was used. A piece of more than 32 MiB comes from the system and
+/// goes back to it; one that grows would stay with glibc, for each of its arenas once.
+const ROOM: usize = 2 * MAX_OUTPUT + (1 << 20);
 
 /// For each byte of output, what reading and rendering it takes at most.
 const MEMORY_PER_BYTE: usize = 24;
@@ -105,7 +109,7 @@ struct RunningState {
 impl Running {
     /// Kills what runs, and lets nothing start from now on.
     pub fn stop(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.0);
         state.stopped = true;
         if let Some(group) = state.group {
             kill_group(group);
@@ -113,7 +117,7 @@ impl Running {
     }
 
     fn start(&self, command: &mut Command) -> io::Result<Child> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.0);
         if state.stopped {
             return Err(io::Error::other("the exporter is stopping"));
         }
@@ -123,7 +127,7 @@ impl Running {
     }
 
     fn ended(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).group = None;
+        locked(&self.0).group = None;
     }
 }
 
@@ -351,6 +355,8 @@ enum Fault {
 fn read_both(child: &mut Child, deadline: Instant) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let mut stdout = Stream::new(child.stdout.take());
     let mut stderr = Stream::new(child.stderr.take());
+    let room = stdout.kept.try_reserve_exact(ROOM);
+    room.map_err(|error| Fault::Io(error.into()))?;
     let mut buffer = vec![0; 64 * 1024];
     while stdout.is_open() || stderr.is_open() {
         let left = deadline
@@ -367,6 +373,7 @@ fn read_both(child: &mut Child, deadline: Instant) -> Result<(Vec<u8>, Vec<u8>),
             return Err(Fault::TooMuch);
         }
     }
+    stdout.kept.shrink_to_fit();
     Ok((stdout.kept, stderr.kept))
 }
 
@@ -401,7 +408,6 @@ impl<R: Read + AsFd> Stream<R> {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let room = keep.saturating_sub(self.kept.len()).min(count);
-                self.kept.try_reserve(room)?;
                 self.kept
                     .extend_from_slice(buffer.get(..room).unwrap_or_default());
             }
