@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Answer, Exporter, FakeW},
+    harness::{Answer, Exporter, FakeW, PATIENCE},
     siege::{Address, Calm, RECOVERY, alone, exporter, scrape},
 };
 
@@ -119,7 +119,10 @@ fn client(exporter: &Exporter, keeps: bool, end: Instant) -> u32 {
                 assert_eq!(Answer::read_one(stream).status, 200);
             }
             None => {
-                scrape(exporter.address(), Duration::from_secs(1)).unwrap();
+                let took = scrape(exporter.address(), PATIENCE).unwrap();
+                if took > Duration::from_millis(250) {
+                    println!("a scrape took {took:?}");
+                }
             }
         }
         count += 1;

@@ -4,7 +4,9 @@ use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command,
 
 use crate::{
     harness::{Exporter, FakeW, until, within},
-    siege::{Address, Calm, RECOVERY, alone, binary, exporter, scrape, stops_at_once},
+    siege::{
+        Address, Calm, RECOVERY, alone, binary, exporter, resident_is_bound, scrape, stops_at_once,
+    },
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";
@@ -60,7 +62,11 @@ fn a_thousand_runs_leave_nothing_behind() {
         processes().all(|process| group(&process).is_none_or(|group| !groups.contains(&group)))
     });
     calm.uses_no_more(&exporter, RECOVERY);
-    println!("{} KB resident at most", exporter.status("VmHWM"));
+    let resident = exporter.status("VmHWM");
+    println!("{resident} KB resident at most");
+    // 16 MiB of output are kept at a time, and none of it afterwards.
+    assert!(resident_is_bound(resident, 32), "{resident} KB");
+    assert!(resident_is_bound(exporter.status("VmRSS"), 16));
     stops_at_once(&mut exporter);
 }
 
