@@ -51,7 +51,7 @@ impl News {
         if blind && !self.blind {
             log::line(&format!(
                 "w counts {users} users but lists {rows}: it can't see the processes of the others; in a container give it the host's \
-                 PID namespace, with hidepid give it the group of /proc's gid option"
+                 PID namespace and /etc/passwd, with hidepid give it the group of /proc's gid option"
             ));
         } else if self.blind && !blind {
             log::line("w lists all the users that it counts");
