@@ -156,7 +156,7 @@ fn what_a_container_hides_each_gives_a_sign() {
         );
         until("the remedy in the log", || exporter.log().len() == 2);
         assert!(
-            exporter.log()[1].contains("give it the host's PID namespace, with hidepid"),
+            exporter.log()[1].contains("give it the host's PID namespace"),
             "{:?}",
             exporter.log()
         );
