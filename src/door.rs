@@ -163,11 +163,13 @@ fn receive(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     let mut buffer = [0; 1024];
     loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => head.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            // With a timeout, any signal to the process ends it, also one that is ignored, such as that of a child's end.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        head.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if head.ends_with(b"\r\n\r\n") {
             head.truncate(head.len() - 2);
             return Ok(head);

@@ -370,7 +370,13 @@ impl<'f> Visit<'f> {
         self.guest.refused.store(true, Ordering::Relaxed);
         *locked(&self.guest.waiting) = Some(Instant::now());
         let mut buffer = [0; 4096];
-        while stream.read(&mut buffer).is_ok_and(|count| count > 0) && Instant::now() < deadline {}
+        while Instant::now() < deadline {
+            match stream.read(&mut buffer) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+                _ => {}
+            }
+        }
     }
 }
 

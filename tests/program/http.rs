@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -210,4 +211,23 @@ fn a_hanging_w_is_killed_when_it_stops() {
     let group = format!("-{}", fake.read("pid").trim());
     until("its group is gone", || !crate::harness::signal("0", &group));
     assert!(Answer::read_to_end(&mut scrape).body.contains("what_up"));
+}
+
+/// A read with a timeout ends early then, as it does now and then when a child of another thread ends.
+#[test]
+fn stopped_and_continued_in_the_middle_of_answers_it_answers_on() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let pid = exporter.pid().to_string();
+    let mut signals = Command::new("sh");
+    signals.args([
+        "-c",
+        "for _ in $(seq 1000); do kill -s STOP $0; kill -s CONT $0; done",
+        &pid,
+    ]);
+    let mut signals = signals.spawn().unwrap();
+    while signals.try_wait().unwrap().is_none() {
+        assert_eq!(exporter.get("/-/healthy").status, 200);
+    }
+    assert_eq!(exporter.log().len(), 1, "{:?}", exporter.log());
 }
