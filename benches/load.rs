@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Set in the environment of the client, once it is on its own core.
+const PINNED: &str = "LOAD_CLIENT_PINNED";
 const ROUNDS: usize = 10;
 const PER_ROUND: usize = 2_000;
 const RUNS_PER_ROUND: usize = 40;
@@ -22,7 +24,11 @@ fn main() {
         let length = arguments.next().and_then(|length| length.parse().ok());
         bare(length.expect("a length"));
     }
-    pin(process::id(), 0);
+    if env::var_os(PINNED).is_none() {
+        let itself = Command::new(env::current_exe().expect("its own path"));
+        let ended = pinned(0, &itself).env(PINNED, "").status();
+        process::exit(ended.expect("taskset, of util-linux").code().unwrap_or(1));
+    }
     let cached = Server::start(exporter(&["--scrape.interval", "1h"]));
     let mut bare = Command::new(env::current_exe().expect("its own path"));
     bare.args(["bare", &cached.scrape().to_string()]);
@@ -78,15 +84,12 @@ fn exporter(arguments: &[&str]) -> Command {
     command
 }
 
-/// Lets a process run on one core only.
-fn pin(process: u32, core: usize) {
+/// Lets a command run on one core only.
+fn pinned(core: usize, command: &Command) -> Command {
     let mut taskset = Command::new("taskset");
-    taskset.args(["-a", "-p", "-c", &core.to_string(), &process.to_string()]);
-    let set = taskset
-        .stdout(Stdio::null())
-        .status()
-        .expect("taskset, of util-linux");
-    assert!(set.success(), "taskset: {set}");
+    taskset.args(["-c", &core.to_string()]);
+    taskset.arg(command.get_program()).args(command.get_args());
+    taskset
 }
 
 struct Server {
@@ -96,8 +99,11 @@ struct Server {
 
 impl Server {
     /// Starts it on the other core; its first line ends in its address, maybe with a path.
-    fn start(mut command: Command) -> Server {
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
+    fn start(command: Command) -> Server {
+        let mut child = pinned(1, &command)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("taskset, of util-linux");
         let mut line = String::new();
         let log = child.stderr.as_mut().expect("its log");
         BufReader::new(log).read_line(&mut line).expect("a line");
@@ -106,7 +112,6 @@ impl Server {
         let address = address
             .parse()
             .unwrap_or_else(|_| panic!("no address in {line:?}"));
-        pin(child.id(), 1);
         Server { child, address }
     }
 

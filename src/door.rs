@@ -1,4 +1,4 @@
-//! The one way to tiny_http: its loop answers requests that come through a private socket, from one client only, the front.
+//! The only way to tiny_http: its loop answers requests that come through private sockets, from one client only, the front.
 //!
 //! A server that tiny_http runs on TCP dies of many things that a client can do: of too many connections, of a reset, of a
 //! large `Content-Length`. None of them can be done through here. What goes in is a path that was understood; what comes
@@ -14,7 +14,10 @@ use std::{
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
     process,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,19 +26,32 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use crate::{clock, lock::locked, site::Site};
 
+/// Requests that may be under way at a time. tiny_http keeps as many threads, whether they are needed or not; with one, sixteen
+/// clients would wait for each other at each step.
+const WAYS: usize = 4;
+
 /// The front's side.
 pub struct Door {
-    stream: Mutex<UnixStream>,
-    handover: Handover,
+    ways: Vec<Way>,
+    next: AtomicUsize,
 }
 
 /// The loop's side.
 pub struct Loop {
     server: Server,
+    /// In the order of the ways.
+    handovers: Vec<Handover>,
+}
+
+/// One request at a time goes this way.
+struct Way {
+    /// Its name, which the loop is told as the host.
+    number: usize,
+    stream: Mutex<UnixStream>,
     handover: Handover,
 }
 
-/// Where the loop leaves the body of the answer whose head it sends. One request at a time is under way.
+/// Where the loop leaves the body of the answer whose head it sends.
 type Handover = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 
 /// The head of an answer, up to its empty line, and its body.
@@ -49,7 +65,7 @@ pub struct Reply {
 /// Opens the door, lets the front in, and shuts it behind it.
 ///
 /// # Errors
-/// The socket can't be made: no descriptors or threads are left.
+/// The sockets can't be made: no descriptors or threads are left.
 pub fn open() -> Result<(Door, Loop)> {
     // An abstract name needs no file. Nobody else has a reason to come in, and would find no more than on the port.
     let name = format!(
@@ -59,11 +75,6 @@ pub fn open() -> Result<(Door, Loop)> {
     );
     let address = SocketAddr::from_abstract_name(name).context("the inner socket has no name")?;
     let listener = UnixListener::bind_addr(&address).context("the inner socket can't be opened")?;
-    let stream = UnixStream::connect_addr(&address).context("the inner socket can't be reached")?;
-    // Longer than any answer takes; after that the loop is lost.
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .context("the inner socket has no timeout")?;
     let shut = UnixStream::from(OwnedFd::from(
         listener
             .try_clone()
@@ -71,16 +82,17 @@ pub fn open() -> Result<(Door, Loop)> {
     ));
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
-    let handover = Handover::default();
-    let door = Door {
-        stream: Mutex::new(stream),
-        handover: Arc::clone(&handover),
-    };
-    let inside = Loop { server, handover };
-    door.enter(&inside).context("tiny_http does not answer")?;
+    let ways: Vec<Way> = (0..WAYS)
+        .map(|number| Way::enter(number, &address, &server))
+        .collect::<Result<_>>()?;
     shut.shutdown(Shutdown::Both)
         .context("the inner socket can't be shut")?;
-    Ok((door, inside))
+    let inside = Loop {
+        server,
+        handovers: ways.iter().map(|way| Arc::clone(&way.handover)).collect(),
+    };
+    let next = AtomicUsize::new(0);
+    Ok((Door { ways, next }, inside))
 }
 
 impl Door {
@@ -89,19 +101,40 @@ impl Door {
     /// # Errors
     /// The loop is lost.
     pub fn ask(&self, path: &str, accept: &str) -> io::Result<Reply> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let way = self.ways.get(turn % WAYS);
+        way.ok_or(io::ErrorKind::NotConnected)?.ask(path, accept)
+    }
+}
+
+impl Way {
+    /// With one request and its answer the front is in. One way after the other: tiny_http must have given a thread to the last.
+    fn enter(number: usize, address: &SocketAddr, server: &Server) -> Result<Way> {
+        let mut stream =
+            UnixStream::connect_addr(address).context("the inner socket can't be reached")?;
+        // Longer than any answer takes; after that the loop is lost.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .context("the inner socket has no timeout")?;
+        let mut first = || {
+            send(&mut stream, number, "/", "")?;
+            server.recv()?.respond(Response::empty(204))?;
+            receive(&mut stream)
+        };
+        first().context("tiny_http does not answer")?;
+        Ok(Way {
+            number,
+            stream: Mutex::new(stream),
+            handover: Handover::default(),
+        })
+    }
+
+    fn ask(&self, path: &str, accept: &str) -> io::Result<Reply> {
         let mut stream = locked(&self.stream);
-        send(&mut stream, path, accept)?;
+        send(&mut stream, self.number, path, accept)?;
         let head = receive(&mut stream)?;
         let body = locked(&self.handover).take().unwrap_or_default();
         Ok(Reply { head, body })
-    }
-
-    /// One request and its answer: then the front is in.
-    fn enter(&self, inside: &Loop) -> io::Result<()> {
-        let mut stream = locked(&self.stream);
-        send(&mut stream, "/", "")?;
-        inside.server.recv()?.respond(Response::empty(204))?;
-        receive(&mut stream).map(|_| ())
     }
 }
 
@@ -125,21 +158,23 @@ impl Loop {
     }
 
     fn answer(&self, request: Request, site: &Site) -> io::Result<()> {
-        let accept = request
-            .headers()
-            .iter()
-            .find(|header| header.field.equiv("Accept"));
-        let answer = site.answer(
-            request.url(),
-            accept.map_or("", |header| header.value.as_str()),
-        );
+        let header = |name: &'static str| {
+            let mut headers = request.headers().iter();
+            headers
+                .find(|header| header.field.equiv(name))
+                .map_or("", |header| header.value.as_str())
+        };
+        let answer = site.answer(request.url(), header("Accept"));
         let headers = answer
             .headers
             .iter()
             .filter_map(|(name, value)| Header::from_bytes(*name, *value).ok())
             .collect();
         let length = answer.body.len();
-        *locked(&self.handover) = Some(answer.body);
+        let way = header("Host").parse().ok();
+        if let Some(handover) = way.and_then(|way: usize| self.handovers.get(way)) {
+            *locked(handover) = Some(answer.body);
+        }
         let response = Response::new(
             StatusCode(answer.status),
             headers,
@@ -153,8 +188,8 @@ impl Loop {
 }
 
 /// HEAD, as the body comes another way.
-fn send(stream: &mut UnixStream, path: &str, accept: &str) -> io::Result<()> {
-    let request = format!("HEAD {path} HTTP/1.1\r\nHost: front\r\nAccept: {accept}\r\n\r\n");
+fn send(stream: &mut UnixStream, way: usize, path: &str, accept: &str) -> io::Result<()> {
+    let request = format!("HEAD {path} HTTP/1.1\r\nHost: {way}\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(request.as_bytes())
 }
 

@@ -2,6 +2,7 @@
 //! Knows nothing of metrics.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     process,
@@ -40,6 +41,8 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// For a client to send something after it has connected, while there is hope of room without it.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// For a thread to wait for another connection: to start one costs as much as half an answer.
+const LINGER: Duration = Duration::from_secs(1);
 /// After an error of the system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -52,6 +55,16 @@ pub struct Front {
     door: Door,
     guests: Mutex<Vec<Arc<Guest>>>,
     someone_left: Condvar,
+    hall: Mutex<Hall>,
+    someone_came: Condvar,
+}
+
+/// Where threads that have served a connection wait for another, and connections for such a thread: never more of them than
+/// threads.
+#[derive(Default)]
+struct Hall {
+    threads: usize,
+    guests: VecDeque<Arc<Guest>>,
 }
 
 /// One connection.
@@ -79,6 +92,8 @@ impl Front {
             door,
             guests: Mutex::default(),
             someone_left: Condvar::new(),
+            hall: Mutex::default(),
+            someone_came: Condvar::new(),
         })
     }
 
@@ -118,29 +133,61 @@ impl Front {
             return;
         }
         self.make_room();
-        if !memory::is_left(0) {
-            // A thread that starts without would end the process. This client must come again.
-            self.send_one_away();
-            thread::sleep(PAUSE);
-            return;
-        }
         let guest = Arc::new(Guest {
             stream,
             waiting: Mutex::new(Some(Instant::now())),
             refused: AtomicBool::new(false),
         });
         locked(&self.guests).push(Arc::clone(&guest));
-        let front = Arc::clone(self);
-        let visitor = Arc::clone(&guest);
-        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            Visit::new(&front, &visitor).serve();
-            front.leave(&visitor);
-        });
-        if thread.is_err() {
-            // No more threads: this client must come again.
+        if !self.is_taken(&guest) && !self.is_given_thread(&guest) {
+            // This client must come again, when there is a thread or memory for it.
             self.leave(&guest);
+            self.send_one_away();
             thread::sleep(PAUSE);
         }
+    }
+
+    /// Hands the connection to a thread that waits for one, if any does.
+    fn is_taken(&self, guest: &Arc<Guest>) -> bool {
+        let mut hall = locked(&self.hall);
+        let free = hall.threads > hall.guests.len();
+        if free {
+            hall.guests.push_back(Arc::clone(guest));
+            self.someone_came.notify_one();
+        }
+        free
+    }
+
+    /// Starts a thread for the connection, if that can be done.
+    fn is_given_thread(self: &Arc<Front>, guest: &Arc<Guest>) -> bool {
+        // One that starts without memory would end the process.
+        if !memory::is_left(0) {
+            return false;
+        }
+        let (front, mut guest) = (Arc::clone(self), Arc::clone(guest));
+        let serve = move || {
+            loop {
+                Visit::new(&front, &guest).serve();
+                front.leave(&guest);
+                match front.next_guest() {
+                    Some(next) => guest = next,
+                    None => return,
+                }
+            }
+        };
+        let thread = thread::Builder::new().stack_size(STACK).spawn(serve);
+        thread.is_ok()
+    }
+
+    /// Waits a while for another connection.
+    fn next_guest(&self) -> Option<Arc<Guest>> {
+        let mut hall = locked(&self.hall);
+        hall.threads += 1;
+        let nobody = |hall: &mut Hall| hall.guests.is_empty();
+        let came = self.someone_came.wait_timeout_while(hall, LINGER, nobody);
+        let mut hall = came.unwrap_or_else(PoisonError::into_inner).0;
+        hall.threads -= 1;
+        hall.guests.pop_front()
     }
 
     fn make_room(&self) {
