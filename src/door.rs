@@ -26,9 +26,9 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use crate::{clock, lock::locked, site::Site};
 
-/// Requests that may be under way at a time. tiny_http keeps as many threads, whether they are needed or not; with one, sixteen
-/// clients would wait for each other at each step.
-const WAYS: usize = 4;
+/// Requests that may be under way at a time. tiny_http keeps a thread for each; with fewer, sixteen clients wait long for each
+/// other, and some of them much longer than others.
+const WAYS: usize = 8;
 
 /// The front's side.
 pub struct Door {

@@ -139,7 +139,10 @@ impl Front {
             refused: AtomicBool::new(false),
         });
         locked(&self.guests).push(Arc::clone(&guest));
-        if !self.is_taken(&guest) && !self.is_given_thread(&guest) {
+        // A thread without memory for its first steps would end the process.
+        let served =
+            memory::is_left(0) && (self.is_taken(&guest) || self.is_given_thread(&guest));
+        if !served {
             // This client must come again, when there is a thread or memory for it.
             self.leave(&guest);
             self.send_one_away();
@@ -158,12 +161,8 @@ impl Front {
         free
     }
 
-    /// Starts a thread for the connection, if that can be done.
+    /// Starts a thread for the connection, if the system gives one.
     fn is_given_thread(self: &Arc<Front>, guest: &Arc<Guest>) -> bool {
-        // One that starts without memory would end the process.
-        if !memory::is_left(0) {
-            return false;
-        }
         let (front, mut guest) = (Arc::clone(self), Arc::clone(guest));
         let serve = move || {
             loop {
