@@ -140,8 +140,7 @@ impl Front {
         });
         locked(&self.guests).push(Arc::clone(&guest));
         // A thread without memory for its first steps would end the process.
-        let served =
-            memory::is_left(0) && (self.is_taken(&guest) || self.is_given_thread(&guest));
+        let served = memory::is_left(0) && (self.is_taken(&guest) || self.is_given_thread(&guest));
         if !served {
             // This client must come again, when there is a thread or memory for it.
             self.leave(&guest);
