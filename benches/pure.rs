@@ -1,27 +1,30 @@
-//! What stands between `w` and the answer: reading a table, finding its sessions, rendering them. In tables of 1 row to 20,000; a row
-//! should cost the same in all of them, so the report counts rows.
+//! What stands between `w` and the answer: reading a table, finding its sessions, rendering them, and serving the answer again. In
+//! tables of 1 row to 20,000; a row should cost the same in all of them, so the report gives the time for one row.
 
 #![allow(clippy::expect_used)]
 
-use std::time::Duration;
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
-use divan::{Bencher, black_box, counter::ItemsCount};
+use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
+    cache::Cache,
+    clock,
     exposition::Format,
     login::Span,
     metrics::{self, Options, Scrape},
     run::Outcome,
+    scrape::Scraper,
     sessions::{self, CommandShown, Session},
+    site::Site,
     table::{self, Table},
 };
 
 const ROWS: [usize; 5] = [1, 10, 100, 1_000, 20_000];
 /// 2026-11-24 00:17:39 UTC, as the first line of the tables says.
 const NOW: i64 = 1_795_479_459;
-
-fn main() {
-    divan::main();
-}
 
 /// A user, a terminal and an address for the row of this number.
 fn labels(number: usize) -> (String, String, String) {
@@ -90,40 +93,8 @@ fn freebsd(rows: usize) -> Vec<u8> {
     })
 }
 
-fn reading(bencher: Bencher, printed: &[u8]) {
-    let rows = read(printed).rows.len();
-    bencher
-        .counter(ItemsCount::new(rows))
-        .bench_local(|| read(black_box(printed)));
-}
-
 fn read(printed: &[u8]) -> Table<'_> {
     table::read(printed).expect("the benchmark's own table")
-}
-
-#[divan::bench(args = ROWS)]
-fn read_procps(bencher: Bencher, rows: usize) {
-    reading(bencher, &procps(rows));
-}
-
-#[divan::bench(args = ROWS)]
-fn read_busybox(bencher: Bencher, rows: usize) {
-    reading(bencher, &busybox(rows));
-}
-
-#[divan::bench(args = ROWS)]
-fn read_toybox(bencher: Bencher, rows: usize) {
-    reading(bencher, &toybox(rows));
-}
-
-#[divan::bench(args = ROWS)]
-fn read_uutils(bencher: Bencher, rows: usize) {
-    reading(bencher, &uutils(rows));
-}
-
-#[divan::bench(args = ROWS)]
-fn read_freebsd(bencher: Bencher, rows: usize) {
-    reading(bencher, &freebsd(rows));
 }
 
 fn found<'t>(table: &Table<'t>) -> Vec<Session<'t>> {
@@ -134,45 +105,114 @@ fn found<'t>(table: &Table<'t>) -> Vec<Session<'t>> {
     sessions::of_table(table, run, CommandShown::None)
 }
 
-#[divan::bench(args = ROWS)]
-fn find_sessions(bencher: Bencher, rows: usize) {
-    let printed = procps(rows);
-    let table = read(&printed);
-    bencher
-        .counter(ItemsCount::new(rows))
-        .bench_local(|| found(black_box(&table)));
-}
-
-fn rendering(bencher: Bencher, rows: usize, format: Format) {
-    let printed = procps(rows);
-    let table = read(&printed);
-    let sessions = found(&table);
-    let options = Options {
+fn options() -> Options {
+    Options {
         prefix: "what".to_owned(),
         timestamps: false,
         command: CommandShown::None,
-    };
+    }
+}
+
+fn render(sessions: &[Session], format: Format) -> Vec<u8> {
+    let now = Duration::from_secs(NOW.unsigned_abs());
     let scrape = Scrape {
         outcome: Outcome::Ok,
         took: Duration::from_millis(8),
-        ended: Duration::from_secs(NOW.unsigned_abs()),
-        sessions: Some(&sessions),
-        users_reported: table.users_reported,
+        ended: now,
+        sessions: Some(sessions),
+        users_reported: Some(1),
         runs: [1, 0, 0, 0],
-        last_success: Some(Duration::from_secs(NOW.unsigned_abs())),
+        last_success: Some(now),
         process: None,
     };
-    bencher
-        .counter(ItemsCount::new(rows))
-        .bench_local(|| metrics::render(format, black_box(&options), black_box(&scrape)));
+    metrics::render(format, &options(), &scrape)
 }
 
-#[divan::bench(args = ROWS)]
-fn render_text(bencher: Bencher, rows: usize) {
-    rendering(bencher, rows, Format::Text);
+/// Times it, and reports that time divided by the number of rows.
+fn per_row<R>(criterion: &mut Criterion, name: &str, rows: usize, what: impl Fn() -> R) {
+    let divisor = u32::try_from(rows).expect("a number of rows");
+    criterion.bench_function(&format!("{name}, {rows} rows"), |bencher| {
+        bencher.iter_custom(|times| {
+            let began = Instant::now();
+            for _ in 0..times {
+                black_box(what());
+            }
+            began.elapsed() / divisor
+        })
+    });
 }
 
-#[divan::bench(args = ROWS)]
-fn render_openmetrics(bencher: Bencher, rows: usize) {
-    rendering(bencher, rows, Format::OpenMetrics);
+fn reading(criterion: &mut Criterion) {
+    let mut layout = |name: &str, layout: fn(usize) -> Vec<u8>| {
+        for rows in ROWS {
+            let printed = layout(rows);
+            let name = format!("a row: read from {name}");
+            per_row(criterion, &name, rows, || read(black_box(&printed)));
+        }
+    };
+    layout("procps", procps);
+    layout("busybox", busybox);
+    layout("toybox", toybox);
+    layout("uutils", uutils);
+    layout("freebsd", freebsd);
 }
+
+fn rendering(criterion: &mut Criterion) {
+    for rows in ROWS {
+        let printed = procps(rows);
+        let table = read(&printed);
+        let sessions = found(&table);
+        per_row(criterion, "a row: found to be a session", rows, || {
+            found(black_box(&table))
+        });
+        for (name, format) in [("text", Format::Text), ("openmetrics", Format::OpenMetrics)] {
+            let name = format!("a row: rendered as {name}");
+            per_row(criterion, &name, rows, || {
+                render(black_box(&sessions), format)
+            });
+        }
+        per_row(
+            criterion,
+            "a row: from w's output to both formats",
+            rows,
+            || {
+                let table = read(black_box(&printed));
+                let sessions = found(&table);
+                [Format::Text, Format::OpenMetrics].map(|format| render(&sessions, format))
+            },
+        );
+    }
+}
+
+/// Its time is that of an answer, whatever the number of rows.
+fn serving(criterion: &mut Criterion) {
+    for rows in ROWS {
+        let printed = procps(rows);
+        let run_w = Box::new(move || Ok(printed.clone()));
+        let scraper = Scraper::new(run_w, Box::new(clock::system), options());
+        let hour = Duration::from_secs(60 * 60);
+        let cache = Cache::new(hour, Box::new(clock::system), scraper);
+        let endpoint = "/metrics".to_owned();
+        let site = Site::new(cache, Box::new(clock::system), endpoint, &options());
+        criterion.bench_function(&format!("an answer: cached, of {rows} rows"), |bencher| {
+            bencher.iter(|| {
+                site.prepare(black_box("/metrics"));
+                site.answer(black_box("/metrics"), "")
+            })
+        });
+    }
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! {
+    name = pure;
+    config = short();
+    targets = reading, rendering, serving
+}
+criterion_main!(pure);

@@ -84,11 +84,11 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An empty answer.
-    pub fn new(format: Format) -> Exposition {
+    /// An empty answer, with room for that many bytes; more are taken as they are needed.
+    pub fn new(format: Format, room: usize) -> Exposition {
         Exposition {
             format,
-            out: Vec::new(),
+            out: Vec::with_capacity(room),
         }
     }
 
@@ -122,29 +122,12 @@ impl Exposition {
         if self.format == Format::OpenMetrics {
             self.put("# EOF\n");
         }
+        self.out.shrink_to_fit();
         self.out
     }
 
     fn put(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
-    }
-
-    /// Puts a text with `\`, line feed and, where asked, `"` escaped. All three are single bytes in UTF-8, and part of no other
-    /// character.
-    fn put_escaped(&mut self, text: &str, quote: bool) {
-        let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
-        let mut rest = text.as_bytes();
-        while let Some((plain, [byte, behind @ ..])) = rest
-            .iter()
-            .position(special)
-            .and_then(|at| rest.split_at_checked(at))
-        {
-            self.out.extend_from_slice(plain);
-            self.out
-                .extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
-            rest = behind;
-        }
-        self.out.extend_from_slice(rest);
     }
 
     fn put_value(&mut self, value: f64) {
@@ -163,7 +146,7 @@ impl Exposition {
         match self.format {
             Format::Text => {
                 self.put_comment("HELP", name);
-                self.put_escaped(help, false);
+                put_escaped(&mut self.out, help, false);
                 self.put("\n");
                 self.put_comment("TYPE", name);
                 self.put(match kind {
@@ -188,7 +171,7 @@ impl Exposition {
                     self.put("\n");
                 }
                 self.put_comment("HELP", name);
-                self.put_escaped(help, true);
+                put_escaped(&mut self.out, help, true);
                 self.put("\n");
             }
         }
@@ -203,6 +186,45 @@ impl Exposition {
     }
 }
 
+/// Puts a text with `\`, line feed and, where asked, `"` escaped. All three are single bytes in UTF-8, and part of no other
+/// character.
+fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
+    let mut rest = text.as_bytes();
+    while let Some((plain, [byte, behind @ ..])) = rest
+        .iter()
+        .position(special)
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        out.extend_from_slice(plain);
+        out.extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
+        rest = behind;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The labels of a sample as both formats write them: made once for all the families that have them.
+pub struct Labels(Vec<u8>);
+
+impl Labels {
+    /// Of names and values, in this order.
+    pub fn new(labels: &[(&str, &str)]) -> Labels {
+        let lengths = labels.iter().map(|(name, value)| name.len() + value.len());
+        let mut out = Vec::with_capacity(lengths.sum::<usize>() + 4 * labels.len() + 1);
+        for (index, (name, value)) in labels.iter().enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"=\"");
+            put_escaped(&mut out, value, true);
+            out.push(b'"');
+        }
+        if !labels.is_empty() {
+            out.push(b'}');
+        }
+        Labels(out)
+    }
+}
+
 /// One family in the making: all its samples in one piece.
 pub struct Family<'w> {
     exposition: &'w mut Exposition,
@@ -214,20 +236,13 @@ pub struct Family<'w> {
 
 impl Family<'_> {
     /// Adds a sample. Its labels must not have been in this family before.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+    pub fn sample(&mut self, labels: &Labels, value: f64) {
         if let Some((kind, help)) = self.head.take() {
             self.exposition.put_head(self.name, kind, help);
         }
         self.exposition.put(self.name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            self.exposition.put(if index == 0 { "{" } else { "," });
-            self.exposition.put(label);
-            self.exposition.put("=\"");
-            self.exposition.put_escaped(value, true);
-            self.exposition.put("\"");
-        }
-        self.exposition
-            .put(if labels.is_empty() { " " } else { "} " });
+        self.exposition.out.extend_from_slice(&labels.0);
+        self.exposition.put(" ");
         self.exposition.put_value(value);
         self.exposition.put(&self.timestamp);
         self.exposition.put("\n");
@@ -272,7 +287,7 @@ mod tests {
     }
 
     fn written(format: Format) -> String {
-        let mut exposition = Exposition::new(format);
+        let mut exposition = Exposition::new(format, 0);
         let at = Some(Duration::from_millis(1_795_479_356_007));
         let mut family = exposition.family(
             "a_seconds",
@@ -280,15 +295,15 @@ mod tests {
             "A \"quoted\" \\ help.\nTwo lines.",
             at,
         );
-        family.sample(&[("user", "a\"b\\c\nd"), ("tty", "")], 0.07);
-        family.sample(&[], f64::INFINITY);
+        family.sample(&Labels::new(&[("user", "a\"b\\c\nd"), ("tty", "")]), 0.07);
+        family.sample(&Labels::new(&[]), f64::INFINITY);
         exposition.family("none", Kind::Gauge, "Has no samples.", None);
         exposition
             .family("b_total", Kind::Counter, "B.", None)
-            .sample(&[], 3.0);
+            .sample(&Labels::new(&[]), 3.0);
         exposition
             .family("c_info", Kind::Info, "C.", None)
-            .sample(&[("version", "1")], 1.0);
+            .sample(&Labels::new(&[("version", "1")]), 1.0);
         String::from_utf8(exposition.finish()).unwrap_or_default()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    exposition::{Exposition, Family, Format, Kind},
+    exposition::{Exposition, Family, Format, Kind, Labels},
     process::ProcessUse,
     run::Outcome,
     sessions::{CommandShown, Origin, Session},
@@ -48,10 +48,16 @@ pub struct Scrape<'s> {
     pub process: Option<ProcessUse>,
 }
 
+/// Room for the samples that are always there, and for those of a session, with labels of usual length: an answer that grows
+/// in steps is copied at each.
+const ROOM: usize = 4096;
+const ROOM_PER_SESSION: usize = 512;
+
 /// Renders the answer to a scrape.
 pub fn render(format: Format, options: &Options, scrape: &Scrape) -> Vec<u8> {
+    let rows = scrape.sessions.map_or(0, <[Session]>::len);
     let mut writer = Writer {
-        exposition: Exposition::new(format),
+        exposition: Exposition::new(format, ROOM + rows * ROOM_PER_SESSION),
         prefix: &options.prefix,
         timestamp: options.timestamps.then_some(scrape.ended),
     };
@@ -74,7 +80,11 @@ struct Writer<'o> {
     timestamp: Option<Duration>,
 }
 
-const EACH: [&str; 3] = ["ip", "user", "tty"];
+/// Sessions that share all of ip, user and tty, and these labels.
+struct Group<'s> {
+    labels: Labels,
+    sessions: &'s [Session<'s>],
+}
 
 impl Writer<'_> {
     fn name(&self, name: &str) -> String {
@@ -101,7 +111,7 @@ impl Writer<'_> {
     }
 
     fn sessions(&mut self, sessions: &[Session]) {
-        let groups: Vec<&[Session]> = sessions.chunk_by(same_labels).collect();
+        let groups: Vec<Group> = sessions.chunk_by(same_labels).map(group).collect();
         let mut users: Vec<&str> = sessions
             .iter()
             .map(|session| session.user.as_ref())
@@ -110,10 +120,8 @@ impl Writer<'_> {
         let help = "Sessions of this user. Like all that comes from w, as of the last run: a younger result than the scrape interval is served again.";
         self.of_run("user_sessions_currently_active", help, |family| {
             for same in users.chunk_by(|a, b| a == b) {
-                family.sample(
-                    &[("user", same.first().copied().unwrap_or_default())],
-                    same.len() as f64,
-                );
+                let user = same.first().copied().unwrap_or_default();
+                family.sample(&Labels::new(&[("user", user)]), same.len() as f64);
             }
         });
         self.each(
@@ -163,8 +171,11 @@ impl Writer<'_> {
             "sessions_currently_active",
             "Sessions by where they come from: remote if FROM names another host or an address.",
             |family| {
-                family.sample(&[("origin", "local")], origins(Origin::Local));
-                family.sample(&[("origin", "remote")], origins(Origin::Remote));
+                family.sample(&Labels::new(&[("origin", "local")]), origins(Origin::Local));
+                family.sample(
+                    &Labels::new(&[("origin", "remote")]),
+                    origins(Origin::Remote),
+                );
             },
         );
         users.dedup();
@@ -172,7 +183,7 @@ impl Writer<'_> {
             "users_currently_active",
             "Users with a session.",
             |family| {
-                family.sample(&[], users.len() as f64);
+                family.sample(&Labels::new(&[]), users.len() as f64);
             },
         );
     }
@@ -180,15 +191,15 @@ impl Writer<'_> {
     /// Writes a family with one sample for the sessions that share all of ip, user and tty, where they have a value.
     fn each(
         &mut self,
-        groups: &[&[Session]],
+        groups: &[Group],
         name: &str,
         help: &str,
         value: impl Fn(&[Session]) -> Option<f64>,
     ) {
         self.of_run(name, help, |family| {
-            for same in groups {
-                if let (Some(value), Some(session)) = (value(same), same.first()) {
-                    family.sample(&each(session), value);
+            for group in groups {
+                if let Some(value) = value(group.sessions) {
+                    family.sample(&group.labels, value);
                 }
             }
         });
@@ -202,8 +213,9 @@ impl Writer<'_> {
                     continue;
                 };
                 if let Some(command) = &session.command {
-                    let [ip, user, tty] = each(session);
-                    family.sample(&[ip, user, tty, ("command", command)], same.len() as f64);
+                    let [ip, user, tty] = labels(session);
+                    let labels = Labels::new(&[ip, user, tty, ("command", command)]);
+                    family.sample(&labels, same.len() as f64);
                 }
             }
         });
@@ -212,7 +224,7 @@ impl Writer<'_> {
     fn users_reported(&mut self, users: u64) {
         let help = "Users that the first line of w claims. More than the rows it lists: it can't see their processes.";
         self.of_run("users_reported", help, |family| {
-            family.sample(&[], users as f64)
+            family.sample(&Labels::new(&[]), users as f64)
         });
     }
 
@@ -228,14 +240,14 @@ impl Writer<'_> {
         let mut family = self
             .exposition
             .family(&name, Kind::Gauge, help, self.timestamp);
-        family.sample(&[("version", VERSION)], up);
+        family.sample(&Labels::new(&[("version", VERSION)]), up);
         self.own(
             "w_runs_total",
             Kind::Counter,
             "Runs of w since start, by how they ended.",
             |family| {
                 for (outcome, runs) in Outcome::ALL.iter().zip(scrape.runs) {
-                    family.sample(&[("outcome", outcome.name())], runs as f64);
+                    family.sample(&Labels::new(&[("outcome", outcome.name())]), runs as f64);
                 }
             },
         );
@@ -243,7 +255,7 @@ impl Writer<'_> {
             "w_duration_seconds",
             "How long the last run of w took.",
             |family| {
-                family.sample(&[], scrape.took.as_secs_f64());
+                family.sample(&Labels::new(&[]), scrape.took.as_secs_f64());
             },
         );
         if let Some(time) = scrape.last_success {
@@ -252,7 +264,7 @@ impl Writer<'_> {
                 Kind::Gauge,
                 "When w last succeeded.",
                 |family| {
-                    family.sample(&[], time.as_millis() as f64 / 1000.0);
+                    family.sample(&Labels::new(&[]), time.as_millis() as f64 / 1000.0);
                 },
             );
         }
@@ -261,10 +273,8 @@ impl Writer<'_> {
             Kind::Info,
             "What this exporter was built from.",
             |family| {
-                family.sample(
-                    &[("version", VERSION), ("target", TARGET), ("rustc", RUSTC)],
-                    1.0,
-                );
+                let built = [("version", VERSION), ("target", TARGET), ("rustc", RUSTC)];
+                family.sample(&Labels::new(&built), 1.0);
             },
         );
     }
@@ -319,7 +329,7 @@ impl Writer<'_> {
         for (name, kind, help, value) in families {
             self.exposition
                 .family(name, kind, help, None)
-                .sample(&[], value);
+                .sample(&Labels::new(&[]), value);
         }
     }
 }
@@ -329,11 +339,15 @@ fn same_labels(a: &Session, b: &Session) -> bool {
     a.tty == b.tty && a.user == b.user && a.ip == b.ip
 }
 
-fn each<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {
-    let [ip, user, tty] = EACH;
+fn group<'s>(sessions: &'s [Session<'s>]) -> Group<'s> {
+    let labels = Labels::new(&sessions.first().map_or_else(Default::default, labels));
+    Group { labels, sessions }
+}
+
+fn labels<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {
     [
-        (ip, &session.ip),
-        (user, &session.user),
-        (tty, &session.tty),
+        ("ip", &session.ip),
+        ("user", &session.user),
+        ("tty", &session.tty),
     ]
 }

@@ -52,9 +52,28 @@ pub enum CommandShown {
 /// The sessions of a table, sorted by their labels: ip, user, tty, command.
 pub fn of_table<'a>(table: &Table<'a>, run: Span, shown: CommandShown) -> Vec<Session<'a>> {
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
-    let mut sessions: Vec<_> = logins.map(|row| session(row, run, shown)).collect();
-    sessions.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
+    // First by what one comparison of numbers can tell. What is left are short runs, but where many come from one address.
+    let mut rows: Vec<(u128, &Row)> = logins
+        .map(|row| (beginning(&String::from_utf8_lossy(row.from)), row))
+        .collect();
+    rows.sort_unstable_by_key(|&(beginning, _)| beginning);
+    let mut sessions: Vec<Session> = rows
+        .into_iter()
+        .map(|(_, row)| session(row, run, shown))
+        .collect();
+    for alike in sessions.chunk_by_mut(|a, b| beginning(&a.ip) == beginning(&b.ip)) {
+        alike.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
+    }
     sessions
+}
+
+/// The first bytes of a text as a number, so that both have the same order: a whole IPv4 address fits.
+fn beginning(text: &str) -> u128 {
+    let mut bytes = [0; 16];
+    for (byte, of_text) in bytes.iter_mut().zip(text.bytes()) {
+        *byte = of_text;
+    }
+    u128::from_be_bytes(bytes)
 }
 
 fn labels<'s>(session: &'s Session) -> (&'s str, &'s str, &'s str, Option<&'s str>) {

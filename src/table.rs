@@ -11,6 +11,8 @@ mod procps;
 mod toybox;
 mod uutils;
 
+use std::io::BufRead;
+
 use anyhow::{Context, Result, bail};
 
 use crate::{interval::Interval, interval::number, login::Login};
@@ -159,12 +161,13 @@ fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Ro
 
 /// The first line, and what follows its line feed, if there is one.
 fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match bytes.iter().position(|&byte| byte == b'\n') {
-        Some(end) => (
-            bytes.get(..end).unwrap_or_default(),
-            Some(bytes.get(end + 1..).unwrap_or_default()),
-        ),
-        None => (bytes, None),
+    let mut rest = bytes;
+    // Most of a row is blanks; this looks for its end many bytes at a time. Reading memory does not fail.
+    let length = rest.skip_until(b'\n').unwrap_or(0);
+    let line = bytes.get(..length).unwrap_or_default();
+    match line.strip_suffix(b"\n") {
+        Some(line) => (line, Some(rest)),
+        None => (line, None),
     }
 }
 
