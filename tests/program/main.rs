@@ -8,6 +8,7 @@
 )]
 
 mod cache;
+mod cost;
 mod flags;
 mod harness;
 mod http;

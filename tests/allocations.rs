@@ -1,0 +1,131 @@
+//! What a cached scrape takes of memory: counted in the whole process, so this test is alone in it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::{
+    alloc::System,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use what::{
+    cache::Cache,
+    clock, door,
+    front::Front,
+    metrics::Options,
+    scrape::{RunW, Scraper},
+    sessions::CommandShown,
+    site::Site,
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+const SCRAPES: usize = 100;
+
+fn table(rows: usize) -> Vec<u8> {
+    let mut table =
+        "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n".to_owned();
+    for number in 0..rows {
+        table.push_str(&format!(
+            "alice    pts/{number:<4} 203.0.113.7      00:16    1:13   0.02s   ?    vim\n"
+        ));
+    }
+    table.into_bytes()
+}
+
+/// Serves a table for an hour, as the program does; it ends with the test.
+fn serve(table: Vec<u8>) -> SocketAddr {
+    let run_w: RunW = Box::new(move || {
+        RUNS.fetch_add(1, Ordering::Relaxed);
+        Ok(table.clone())
+    });
+    let options = Options {
+        prefix: "what".to_owned(),
+        timestamps: false,
+        command: CommandShown::None,
+    };
+    let scraper = Scraper::new(run_w, Box::new(clock::system), options.clone());
+    let hour = Duration::from_secs(60 * 60);
+    let cache = Cache::new(hour, Box::new(clock::system), scraper);
+    let endpoint = "/metrics".to_owned();
+    let site = Site::new(cache, Box::new(clock::system), endpoint, &options);
+    let site = Arc::new(site);
+    let (door, inside) = door::open().unwrap();
+    let front = Front::new(Arc::clone(&site), door);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || front.accept(&listener));
+    thread::spawn(move || inside.run(&site));
+    address
+}
+
+/// Asks, and reads the whole answer into memory that is there already; gives its length.
+fn scrape(client: &mut TcpStream, buffer: &mut [u8]) -> usize {
+    const LENGTH: &[u8] = b"Content-Length: ";
+    client
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut read = 0;
+    loop {
+        let count = client.read(&mut buffer[read..]).unwrap();
+        assert!(count > 0, "it ends early");
+        read += count;
+        let answer = &buffer[..read];
+        let find = |text: &[u8]| answer.windows(text.len()).position(|part| part == text);
+        let Some(end) = find(b"\r\n\r\n") else {
+            continue;
+        };
+        let digits = &answer[find(LENGTH).unwrap() + LENGTH.len()..];
+        let length = digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+        if read == end + 4 + length {
+            return length;
+        }
+    }
+}
+
+/// The length of an answer, and what so many more of it took.
+fn cached(rows: usize) -> (usize, Stats) {
+    let mut client = TcpStream::connect(serve(table(rows))).unwrap();
+    let mut buffer = vec![0; 4 << 20];
+    // The first one runs w, and each of the ways through the loop has been gone once after a few more.
+    let length = (0..20)
+        .map(|_| scrape(&mut client, &mut buffer))
+        .max()
+        .unwrap();
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..SCRAPES {
+        assert_eq!(scrape(&mut client, &mut buffer), length);
+    }
+    (length, region.change())
+}
+
+#[test]
+fn a_cached_scrape_allocates_a_few_times_and_its_body_never() {
+    let (short, few) = cached(1);
+    let (long, many) = cached(5_000);
+    println!("{short} bytes: {few:?}\n{long} bytes: {many:?}");
+    assert!(long > 1_000_000 && short < 10_000, "{short} {long}");
+    assert_eq!(RUNS.load(Ordering::Relaxed), 2);
+    for taken in [few, many] {
+        assert!(taken.allocations <= 60 * SCRAPES, "{taken:?}");
+        assert!(taken.bytes_allocated <= 16 * 1024 * SCRAPES, "{taken:?}");
+    }
+}

@@ -1,0 +1,80 @@
+//! What a scrape costs the system.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
+
+use crate::harness::{Answer, Exporter, FakeW, folder};
+
+const SCRAPES: u64 = 200;
+
+#[test]
+fn w_is_given_its_three_streams_and_no_descriptor_of_the_exporter() {
+    let fake = FakeW::new("ls /proc/self/fd >$DIR/descriptors; cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let _another_client = exporter.connect();
+    exporter.metrics();
+    let given = fake.read("descriptors");
+    // What the shell and ls open themselves, and what whoever runs the test left open.
+    let script = fake.folder.join("w");
+    let mut alone = Command::new("sh");
+    alone.arg(script).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(given, fake.read("descriptors"));
+}
+
+/// `sendto` and two of the three `recvfrom` are the way through the loop; threads wait for each other with `futex`.
+#[test]
+#[ignore = "needs Debian's strace"]
+fn a_cached_scrape_makes_no_system_call_but_those_of_its_sockets() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
+    let mut client = exporter.connect();
+    let mut scrape = || {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(request).unwrap();
+        assert!(Answer::read_one(&mut client).body.contains("what_up"));
+    };
+    // The first one runs w; behind the second the connection is set to wait for longer.
+    scrape();
+    scrape();
+
+    let counts = folder().join("counts");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-c", "-U", "name,calls", "-o"])
+        .arg(&counts)
+        .args(["-p", &exporter.pid().to_string()]);
+    let mut strace = strace.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("attached"));
+    (0..SCRAPES).for_each(|_| scrape());
+    assert!(crate::harness::signal("INT", &strace.id().to_string()));
+    strace.wait().unwrap();
+
+    let counts = fs::read_to_string(counts).unwrap();
+    println!("{counts}");
+    let calls: BTreeMap<&str, u64> = counts
+        .lines()
+        .filter_map(|line| {
+            let (name, calls) = line.trim().split_once(' ')?;
+            Some((name, calls.trim().parse().ok()?))
+        })
+        .filter(|(name, _)| *name != "total")
+        .collect();
+    for (name, least, most) in [("writev", 1, 1), ("sendto", 2, 2), ("recvfrom", 3, 5)] {
+        let made = calls.get(name).copied().unwrap_or(0);
+        // One may have been under way when strace came or went, for each thread.
+        let bounds = least * SCRAPES..=most * SCRAPES + 20;
+        assert!(bounds.contains(&made), "{name}: {made} of {bounds:?}");
+    }
+    let waits = ["futex", "accept", "accept4", "restart_syscall"];
+    let others: Vec<_> = calls
+        .keys()
+        .filter(|name| !["writev", "sendto", "recvfrom"].contains(name) && !waits.contains(name))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(fake.runs(), 1);
+}
