@@ -1,5 +1,6 @@
 //! What the exporter adds: its answers beside those of a bare tiny_http server that gives a constant of the same size, and a scrape
-//! that runs `w` beside `w` alone. Both sides in turns, on one core, from a client on another.
+//! that runs `w` beside `w` alone. Both sides in turns and on one core, with the client on another. And how soon it answers
+//! after its start.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,16 +8,27 @@ use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{self, Child, Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-/// Set in the environment of the client, once it is on its own core.
-const PINNED: &str = "LOAD_CLIENT_PINNED";
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+const CLIENT_CORE: usize = 0;
+const SERVER_CORE: usize = 1;
 const ROUNDS: usize = 10;
 const PER_ROUND: usize = 2_000;
-const RUNS_PER_ROUND: usize = 40;
+const RUNS_PER_ROUND: usize = 60;
+const STARTS: usize = 100;
+/// What the exporter gives `w`, so that both do the same work.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("LC_ALL", "C"),
+    ("TZ", "UTC0"),
+    ("PROCPS_USERLEN", "32"),
+    ("PROCPS_FROMLEN", "256"),
+    ("COLUMNS", "512"),
+];
 
 fn main() {
     let mut arguments = env::args().skip(1);
@@ -24,23 +36,22 @@ fn main() {
         let length = arguments.next().and_then(|length| length.parse().ok());
         bare(length.expect("a length"));
     }
-    if env::var_os(PINNED).is_none() {
-        let itself = Command::new(env::current_exe().expect("its own path"));
-        let ended = pinned(0, &itself).env(PINNED, "").status();
-        process::exit(ended.expect("taskset, of util-linux").code().unwrap_or(1));
-    }
+    run_on(CLIENT_CORE);
     let cached = Server::start(exporter(&["--scrape.interval", "1h"]));
     let mut bare = Command::new(env::current_exe().expect("its own path"));
     bare.args(["bare", &cached.scrape().to_string()]);
     let bare = Server::start(bare);
     println!("{} bytes each\n", cached.scrape());
-    println!("{:40} {:>9} {:>9} {:>9}", "", "p50", "p99", "a second");
+    println!(
+        "{:34} {:>9} {:>9} {:>8} {:>9}",
+        "", "p50", "p99", "p99/p50", "a second"
+    );
     for clients in [1, 16] {
         let name = format!("cached, {clients} kept connection(s)");
         compare(
             &name,
             "bare tiny_http",
-            [&cached, &bare].map(|server| move || kept(server.address, clients)),
+            [&cached, &bare].map(|server| move || kept(server.address, clients, PER_ROUND)),
         );
     }
     compare(
@@ -55,13 +66,36 @@ fn main() {
         }),
     );
     let uncached = Server::start(exporter(&["--scrape.interval", "0"]));
-    let scrape: Box<dyn Fn() -> Vec<Duration>> = Box::new(|| {
-        repeat(RUNS_PER_ROUND, || {
-            uncached.scrape();
-        })
+    let scrape: Box<dyn Fn() -> Vec<Duration>> =
+        Box::new(|| kept(uncached.address, 1, RUNS_PER_ROUND));
+    let program = path_of_w();
+    let alone: Box<dyn Fn() -> Vec<Duration>> = Box::new(|| {
+        run_on(SERVER_CORE);
+        let times = repeat(RUNS_PER_ROUND, || w(&program));
+        run_on(CLIENT_CORE);
+        times
     });
-    let alone: Box<dyn Fn() -> Vec<Duration>> = Box::new(|| repeat(RUNS_PER_ROUND, w));
-    compare("uncached, a connection each", "w alone", [scrape, alone]);
+    compare("uncached, 1 kept connection", "w alone", [&scrape, &alone]);
+    let mut started = Side::default();
+    started.round(|| (0..STARTS).map(|_| first_answer()).collect());
+    let [p50, p99, _] = started.figures();
+    println!("from its start to its first answer {p50:6.0} us {p99:6.0} us");
+}
+
+/// Lets this thread, and what it starts from now on, run on one core only.
+fn run_on(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).expect("a second core");
+}
+
+/// Starts it, and asks as soon as it says where it listens.
+fn first_answer() -> Duration {
+    let began = Instant::now();
+    let server = Server::start(exporter(&[]));
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    get(&mut stream, "/-/healthy", &mut Vec::new());
+    began.elapsed()
 }
 
 /// A server that does nothing but answer.
@@ -84,14 +118,6 @@ fn exporter(arguments: &[&str]) -> Command {
     command
 }
 
-/// Lets a command run on one core only.
-fn pinned(core: usize, command: &Command) -> Command {
-    let mut taskset = Command::new("taskset");
-    taskset.args(["-c", &core.to_string()]);
-    taskset.arg(command.get_program()).args(command.get_args());
-    taskset
-}
-
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -99,11 +125,11 @@ struct Server {
 
 impl Server {
     /// Starts it on the other core; its first line ends in its address, maybe with a path.
-    fn start(command: Command) -> Server {
-        let mut child = pinned(1, &command)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("taskset, of util-linux");
+    fn start(mut command: Command) -> Server {
+        run_on(SERVER_CORE);
+        let child = command.stderr(Stdio::piped()).spawn();
+        run_on(CLIENT_CORE);
+        let mut child = child.expect("a server");
         let mut line = String::new();
         let log = child.stderr.as_mut().expect("its log");
         BufReader::new(log).read_line(&mut line).expect("a line");
@@ -119,6 +145,7 @@ impl Server {
     fn scrape(&self) -> usize {
         get(
             &mut TcpStream::connect(self.address).expect("a connection"),
+            "/metrics",
             &mut Vec::new(),
         )
     }
@@ -132,10 +159,10 @@ impl Drop for Server {
 }
 
 /// Asks and reads the answer to its end, by its length.
-fn get(stream: &mut TcpStream, answer: &mut Vec<u8>) -> usize {
+fn get(stream: &mut TcpStream, path: &str, answer: &mut Vec<u8>) -> usize {
     const LENGTH: &[u8] = b"content-length: ";
     stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
         .expect("a request");
     answer.clear();
     let mut buffer = [0; 16 * 1024];
@@ -165,12 +192,12 @@ fn get(stream: &mut TcpStream, answer: &mut Vec<u8>) -> usize {
     }
 }
 
-fn kept(address: SocketAddr, clients: usize) -> Vec<Duration> {
+fn kept(address: SocketAddr, clients: usize, scrapes: usize) -> Vec<Duration> {
     let client = || {
         let mut stream = TcpStream::connect(address).expect("a connection");
         let mut answer = Vec::new();
-        repeat(PER_ROUND, || {
-            get(&mut stream, &mut answer);
+        repeat(scrapes, || {
+            get(&mut stream, "/metrics", &mut answer);
         })
     };
     thread::scope(|scope| {
@@ -182,13 +209,22 @@ fn kept(address: SocketAddr, clients: usize) -> Vec<Duration> {
     })
 }
 
-fn w() {
-    let output = Command::new("w")
+/// By its whole name and with its own environment std starts a program by `posix_spawn`.
+fn w(program: &str) {
+    let output = Command::new(program)
         .arg("-i")
+        .env_clear()
+        .envs(ENVIRONMENT)
         .stdin(Stdio::null())
         .output()
         .expect("w");
     assert!(output.status.success(), "{output:?}");
+}
+
+fn path_of_w() -> String {
+    let found = Command::new("which").arg("w").output().expect("which");
+    let path = String::from_utf8(found.stdout).expect("a path");
+    path.trim_end().to_owned()
 }
 
 fn repeat(count: usize, mut what: impl FnMut()) -> Vec<Duration> {
@@ -209,7 +245,8 @@ fn compare<F: Fn() -> Vec<Duration>>(name: &str, other: &str, [ours, theirs]: [F
     }
     let [our, their] = [our, their].map(Side::figures);
     for (name, [p50, p99, rate]) in [(name, our), (other, their)] {
-        println!("{name:40} {p50:6.0} us {p99:6.0} us {rate:9.0}");
+        let ratio = p99 / p50;
+        println!("{name:34} {p50:6.0} us {p99:6.0} us {ratio:8.1} {rate:9.0}");
     }
     let ratios: Vec<f64> = our
         .iter()
@@ -217,7 +254,7 @@ fn compare<F: Fn() -> Vec<Duration>>(name: &str, other: &str, [ours, theirs]: [F
         .map(|(our, their)| our / their)
         .collect();
     println!(
-        "{:40} {:9.2} {:9.2} {:9.2}\n",
+        "{:34} {:9.2} {:9.2} {:18.2}\n",
         "ratio", ratios[0], ratios[1], ratios[2]
     );
 }
@@ -236,7 +273,7 @@ impl Side {
         self.time += began.elapsed();
     }
 
-    /// The median and the 99th percentile in microseconds, and answers a second.
+    /// The median and the 99th percentile in microseconds, and how many a second.
     fn figures(mut self) -> [f64; 3] {
         self.answers.sort_unstable();
         let count = self.answers.len();
