@@ -84,12 +84,12 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An empty answer, with room for that many bytes; more are taken as they are needed.
+    /// An empty answer, with room for that many bytes if it can be had; more are taken as they are needed.
     pub fn new(format: Format, room: usize) -> Exposition {
-        Exposition {
-            format,
-            out: Vec::with_capacity(room),
-        }
+        let mut out = Vec::new();
+        // Without it, the answer grows in steps.
+        let _ = out.try_reserve_exact(room);
+        Exposition { format, out }
     }
 
     /// Begins a family, by its name in the text format. Its head is written with its first sample; without one, nothing is.

@@ -40,7 +40,7 @@ pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 const ROOM: usize = 2 * MAX_OUTPUT + (1 << 20);
 
 /// For each byte of output, what reading and rendering it takes at most.
-const MEMORY_PER_BYTE: usize = 24;
+const MEMORY_PER_BYTE: usize = 26;
 
 /// Standard error is kept up to this many bytes; the rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
