@@ -75,7 +75,7 @@ fn main() {
         run_on(CLIENT_CORE);
         times
     });
-    compare("uncached, 1 kept connection", "w alone", [&scrape, &alone]);
+    compare("uncached, 1 kept connection", "w alone", [scrape, alone]);
     let mut started = Side::default();
     started.round(|| (0..STARTS).map(|_| first_answer()).collect());
     let [p50, p99, _] = started.figures();
