@@ -42,10 +42,7 @@ fn main() {
     bare.args(["bare", &cached.scrape().to_string()]);
     let bare = Server::start(bare);
     println!("{} bytes each\n", cached.scrape());
-    println!(
-        "{:34} {:>9} {:>9} {:>8} {:>9}",
-        "", "p50", "p99", "p99/p50", "a second"
-    );
+    println!("{:34} {:>9} {:>9} {:>8} {:>9}", "", "p50", "p99", "p99/p50", "a second");
     for clients in [1, 16] {
         let name = format!("cached, {clients} kept connection(s)");
         compare(
@@ -135,9 +132,7 @@ impl Server {
         BufReader::new(log).read_line(&mut line).expect("a line");
         let address = line.trim_end().trim_end_matches("/metrics");
         let address = address.rsplit([' ', '/']).next().unwrap_or_default();
-        let address = address
-            .parse()
-            .unwrap_or_else(|_| panic!("no address in {line:?}"));
+        let address = address.parse().unwrap_or_else(|_| panic!("no address in {line:?}"));
         Server { child, address }
     }
 
@@ -178,13 +173,7 @@ fn get(stream: &mut TcpStream, path: &str, answer: &mut Vec<u8>) -> usize {
             .find(|line| {
                 line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH)
             })
-            .and_then(|line| {
-                str::from_utf8(&line[LENGTH.len()..])
-                    .ok()?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
+            .and_then(|line| str::from_utf8(&line[LENGTH.len()..]).ok()?.trim().parse().ok())
             .expect("a length");
         if answer.len() >= head + 4 + length {
             return length;
@@ -202,10 +191,7 @@ fn kept(address: SocketAddr, clients: usize, scrapes: usize) -> Vec<Duration> {
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("a client"))
-            .collect()
+        threads.into_iter().flat_map(|thread| thread.join().expect("a client")).collect()
     })
 }
 
@@ -248,15 +234,8 @@ fn compare<F: Fn() -> Vec<Duration>>(name: &str, other: &str, [ours, theirs]: [F
         let ratio = p99 / p50;
         println!("{name:34} {p50:6.0} us {p99:6.0} us {ratio:8.1} {rate:9.0}");
     }
-    let ratios: Vec<f64> = our
-        .iter()
-        .zip(their)
-        .map(|(our, their)| our / their)
-        .collect();
-    println!(
-        "{:34} {:9.2} {:9.2} {:18.2}\n",
-        "ratio", ratios[0], ratios[1], ratios[2]
-    );
+    let ratios: Vec<f64> = our.iter().zip(their).map(|(our, their)| our / their).collect();
+    println!("{:34} {:9.2} {:9.2} {:18.2}\n", "ratio", ratios[0], ratios[1], ratios[2]);
 }
 
 /// One side of a comparison.

@@ -48,10 +48,7 @@ fn print(rows: usize, header: &str, row: impl Fn(usize) -> String) -> Vec<u8> {
 
 /// As procps prints it in the environment that it is given.
 fn procps(rows: usize) -> Vec<u8> {
-    let header = format!(
-        "{:32} TTY      {:256}  LOGIN@   IDLE   JCPU   PCPU WHAT",
-        "USER", "FROM"
-    );
+    let header = format!("{:32} TTY      {:256}  LOGIN@   IDLE   JCPU   PCPU WHAT", "USER", "FROM");
     print(rows, &header, |number| {
         let (user, tty, from) = labels(number);
         format!("{user:32} {tty:8} {from:256} 00:16    1:05   0.02s  0.01s -bash")
@@ -67,14 +64,10 @@ fn busybox(rows: usize) -> Vec<u8> {
 }
 
 fn toybox(rows: usize) -> Vec<u8> {
-    print(
-        rows,
-        "USER     TTY             LOGIN@              FROM",
-        |number| {
-            let (user, tty, from) = labels(number);
-            format!("{user:8} {tty:9} Tue Nov 24 00:16:07 2026 ({from:.12})")
-        },
-    )
+    print(rows, "USER     TTY             LOGIN@              FROM", |number| {
+        let (user, tty, from) = labels(number);
+        format!("{user:8} {tty:9} Tue Nov 24 00:16:07 2026 ({from:.12})")
+    })
 }
 
 fn uutils(rows: usize) -> Vec<u8> {
@@ -98,19 +91,12 @@ fn read(printed: &[u8]) -> Table<'_> {
 }
 
 fn found<'t>(table: &Table<'t>) -> Vec<Session<'t>> {
-    let run = Span {
-        began: NOW,
-        ended: NOW,
-    };
+    let run = Span { began: NOW, ended: NOW };
     sessions::of_table(table, run, CommandShown::None)
 }
 
 fn options() -> Options {
-    Options {
-        prefix: "what".to_owned(),
-        timestamps: false,
-        command: CommandShown::None,
-    }
+    Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::None }
 }
 
 fn render(sessions: &[Session], format: Format) -> Vec<u8> {
@@ -162,25 +148,16 @@ fn rendering(criterion: &mut Criterion) {
         let printed = procps(rows);
         let table = read(&printed);
         let sessions = found(&table);
-        per_row(criterion, "a row: found to be a session", rows, || {
-            found(black_box(&table))
-        });
+        per_row(criterion, "a row: found to be a session", rows, || found(black_box(&table)));
         for (name, format) in [("text", Format::Text), ("openmetrics", Format::OpenMetrics)] {
             let name = format!("a row: rendered as {name}");
-            per_row(criterion, &name, rows, || {
-                render(black_box(&sessions), format)
-            });
+            per_row(criterion, &name, rows, || render(black_box(&sessions), format));
         }
-        per_row(
-            criterion,
-            "a row: from w's output to both formats",
-            rows,
-            || {
-                let table = read(black_box(&printed));
-                let sessions = found(&table);
-                [Format::Text, Format::OpenMetrics].map(|format| render(&sessions, format))
-            },
-        );
+        per_row(criterion, "a row: from w's output to both formats", rows, || {
+            let table = read(black_box(&printed));
+            let sessions = found(&table);
+            [Format::Text, Format::OpenMetrics].map(|format| render(&sessions, format))
+        });
     }
 }
 

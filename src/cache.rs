@@ -23,12 +23,7 @@ pub struct Cache {
 impl Cache {
     /// Results younger than the interval are served again; with 0, none is but to those who waited for it.
     pub fn new(interval: Duration, clock: Clock, scraper: Scraper) -> Cache {
-        Cache {
-            interval,
-            clock,
-            latest: Mutex::new(None),
-            scraper: Mutex::new(scraper),
-        }
+        Cache { interval, clock, latest: Mutex::new(None), scraper: Mutex::new(scraper) }
     }
 
     /// Gives a result that is younger than the interval, or was not done yet when this was called. Runs `w`, or waits for

@@ -20,17 +20,12 @@ pub type Clock = Box<dyn Fn() -> Moment + Send + Sync>;
 pub fn system() -> Moment {
     Moment {
         instant: Instant::now(),
-        unix: SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
+        unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
     }
 }
 
 /// The time that a run took, in whole Unix seconds.
 pub fn span(began: Moment, ended: Moment) -> Span {
     let seconds = |moment: Moment| i64::try_from(moment.unix.as_secs()).unwrap_or(i64::MAX);
-    Span {
-        began: seconds(began),
-        ended: seconds(ended),
-    }
+    Span { began: seconds(began), ended: seconds(ended) }
 }

@@ -68,29 +68,19 @@ pub struct Reply {
 /// The sockets can't be made: no descriptors or threads are left.
 pub fn open() -> Result<(Door, Loop)> {
     // An abstract name needs no file. Nobody else has a reason to come in, and would find no more than on the port.
-    let name = format!(
-        "what-{}-{:x}",
-        process::id(),
-        clock::system().unix.as_nanos()
-    );
+    let name = format!("what-{}-{:x}", process::id(), clock::system().unix.as_nanos());
     let address = SocketAddr::from_abstract_name(name).context("the inner socket has no name")?;
     let listener = UnixListener::bind_addr(&address).context("the inner socket can't be opened")?;
     let shut = UnixStream::from(OwnedFd::from(
-        listener
-            .try_clone()
-            .context("the inner socket can't be shared")?,
+        listener.try_clone().context("the inner socket can't be shared")?,
     ));
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
-    let ways: Vec<Way> = (0..WAYS)
-        .map(|number| Way::enter(number, &address, &server))
-        .collect::<Result<_>>()?;
-    shut.shutdown(Shutdown::Both)
-        .context("the inner socket can't be shut")?;
-    let inside = Loop {
-        server,
-        handovers: ways.iter().map(|way| Arc::clone(&way.handover)).collect(),
-    };
+    let ways: Vec<Way> =
+        (0..WAYS).map(|number| Way::enter(number, &address, &server)).collect::<Result<_>>()?;
+    shut.shutdown(Shutdown::Both).context("the inner socket can't be shut")?;
+    let inside =
+        Loop { server, handovers: ways.iter().map(|way| Arc::clone(&way.handover)).collect() };
     let next = AtomicUsize::new(0);
     Ok((Door { ways, next }, inside))
 }
@@ -122,11 +112,7 @@ impl Way {
             receive(&mut stream)
         };
         first().context("tiny_http does not answer")?;
-        Ok(Way {
-            number,
-            stream: Mutex::new(stream),
-            handover: Handover::default(),
-        })
+        Ok(Way { number, stream: Mutex::new(stream), handover: Handover::default() })
     }
 
     fn ask(&self, path: &str, accept: &str) -> io::Result<Reply> {
@@ -147,9 +133,9 @@ impl Loop {
         let mut shut = false;
         loop {
             match self.server.recv() {
-                Ok(request) => self
-                    .answer(request, site)
-                    .context("the inner socket can't be written")?,
+                Ok(request) => {
+                    self.answer(request, site).context("the inner socket can't be written")?
+                }
                 // Once, as the door was shut behind the front.
                 Err(_) if !shut => shut = true,
                 Err(error) => return Err(error).context("tiny_http has no more requests"),
@@ -175,13 +161,8 @@ impl Loop {
         if let Some(handover) = way.and_then(|way: usize| self.handovers.get(way)) {
             *locked(handover) = Some(answer.body);
         }
-        let response = Response::new(
-            StatusCode(answer.status),
-            headers,
-            io::empty(),
-            Some(length),
-            None,
-        );
+        let response =
+            Response::new(StatusCode(answer.status), headers, io::empty(), Some(length), None);
         // Else long answers have no length.
         request.respond(response.with_chunked_threshold(usize::MAX))
     }

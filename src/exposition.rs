@@ -28,12 +28,7 @@ impl Format {
         let mut best = (0, Format::Text);
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
-            let format = match parts
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase()
-                .as_str()
-            {
+            let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
                 "application/openmetrics-text" => Format::OpenMetrics,
                 "text/plain" | "text/*" | "*/*" => Format::Text,
                 _ => continue,
@@ -61,9 +56,7 @@ impl Format {
 fn thousandths(weight: &str) -> Option<u32> {
     let weight: f64 = weight.trim().parse().ok()?;
     // In range, so the cast only cuts the fraction.
-    (0.0..=1.0)
-        .contains(&weight)
-        .then(|| (weight * 1000.0).round() as u32)
+    (0.0..=1.0).contains(&weight).then(|| (weight * 1000.0).round() as u32)
 }
 
 /// What kind of family it is.
@@ -109,12 +102,7 @@ impl Exposition {
                 format!(" {}.{:03}", time.as_secs(), time.subsec_millis())
             }
         };
-        Family {
-            exposition: self,
-            head: Some((kind, help)),
-            name,
-            timestamp,
-        }
+        Family { exposition: self, head: Some((kind, help)), name, timestamp }
     }
 
     /// The answer, complete.
@@ -162,9 +150,8 @@ impl Exposition {
                 };
                 self.put_comment("TYPE", name);
                 self.put(kind);
-                if let Some(unit) = ["seconds", "bytes"]
-                    .into_iter()
-                    .find(|&unit| name.ends_with(unit))
+                if let Some(unit) =
+                    ["seconds", "bytes"].into_iter().find(|&unit| name.ends_with(unit))
                 {
                     self.put_comment("UNIT", name);
                     self.put(unit);
@@ -191,10 +178,8 @@ impl Exposition {
 fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, behind @ ..])) = rest
-        .iter()
-        .position(special)
-        .and_then(|at| rest.split_at_checked(at))
+    while let Some((plain, [byte, behind @ ..])) =
+        rest.iter().position(special).and_then(|at| rest.split_at_checked(at))
     {
         out.extend_from_slice(plain);
         out.extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
@@ -260,23 +245,14 @@ mod tests {
             ("*/*", Format::Text),
             ("text/html, */*;q=0.8", Format::Text),
             ("application/openmetrics-text", Format::OpenMetrics),
-            (
-                "Application/OpenMetrics-Text; Version=\"1.0.0\"",
-                Format::OpenMetrics,
-            ),
+            ("Application/OpenMetrics-Text; Version=\"1.0.0\"", Format::OpenMetrics),
             ("application/openmetrics-text;version=0.0.1", Format::Text),
             ("application/openmetrics-text;version=2.0.0", Format::Text),
             ("application/openmetrics-text;q=0", Format::Text),
             ("application/openmetrics-text;q=x", Format::Text),
-            (
-                "application/openmetrics-text;q=0.4,text/plain;q=0.5",
-                Format::Text,
-            ),
+            ("application/openmetrics-text;q=0.4,text/plain;q=0.5", Format::Text),
             ("text/plain,application/openmetrics-text", Format::Text),
-            (
-                "application/openmetrics-text,text/plain",
-                Format::OpenMetrics,
-            ),
+            ("application/openmetrics-text,text/plain", Format::OpenMetrics),
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
                 Format::OpenMetrics,
@@ -289,18 +265,12 @@ mod tests {
     fn written(format: Format) -> String {
         let mut exposition = Exposition::new(format, 0);
         let at = Some(Duration::from_millis(1_795_479_356_007));
-        let mut family = exposition.family(
-            "a_seconds",
-            Kind::Gauge,
-            "A \"quoted\" \\ help.\nTwo lines.",
-            at,
-        );
+        let mut family =
+            exposition.family("a_seconds", Kind::Gauge, "A \"quoted\" \\ help.\nTwo lines.", at);
         family.sample(&Labels::new(&[("user", "a\"b\\c\nd"), ("tty", "")]), 0.07);
         family.sample(&Labels::new(&[]), f64::INFINITY);
         exposition.family("none", Kind::Gauge, "Has no samples.", None);
-        exposition
-            .family("b_total", Kind::Counter, "B.", None)
-            .sample(&Labels::new(&[]), 3.0);
+        exposition.family("b_total", Kind::Counter, "B.", None).sample(&Labels::new(&[]), 3.0);
         exposition
             .family("c_info", Kind::Info, "C.", None)
             .sample(&Labels::new(&[("version", "1")]), 1.0);

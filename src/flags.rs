@@ -61,31 +61,11 @@ struct Arguments {
 const FLAGS: [(&str, &str, &str); 9] = [
     ("--listen.host", "--listen-host", "EXPORTER_LISTEN_HOST"),
     ("--listen.port", "--listen-port", "EXPORTER_LISTEN_PORT"),
-    (
-        "--metrics.endpoint",
-        "--metrics-endpoint",
-        "EXPORTER_METRICS_ENDPOINT",
-    ),
-    (
-        "--metrics.prefix",
-        "--metrics-prefix",
-        "EXPORTER_METRICS_PREFIX",
-    ),
-    (
-        WITH_TIMESTAMP,
-        "--metrics-with-timestamp",
-        "EXPORTER_METRICS_APPEND_TIMESTAMP",
-    ),
-    (
-        "--metrics.command",
-        "--metrics-command",
-        "EXPORTER_METRICS_COMMAND",
-    ),
-    (
-        "--scrape.interval",
-        "--scrape-interval",
-        "EXPORTER_CHECK_INTERVAL_MILLIS",
-    ),
+    ("--metrics.endpoint", "--metrics-endpoint", "EXPORTER_METRICS_ENDPOINT"),
+    ("--metrics.prefix", "--metrics-prefix", "EXPORTER_METRICS_PREFIX"),
+    (WITH_TIMESTAMP, "--metrics-with-timestamp", "EXPORTER_METRICS_APPEND_TIMESTAMP"),
+    ("--metrics.command", "--metrics-command", "EXPORTER_METRICS_COMMAND"),
+    ("--scrape.interval", "--scrape-interval", "EXPORTER_CHECK_INTERVAL_MILLIS"),
     ("--w.command", "--w-command", "EXPORTER_W_COMMAND"),
     ("--w.timeout", "--w-timeout", "EXPORTER_W_TIMEOUT_MILLIS"),
 ];
@@ -147,22 +127,12 @@ pub fn parse(
     }
     let once = parsed.once;
     let config = config(parsed, &variable)?;
-    Ok(if once {
-        Task::Once(config)
-    } else {
-        Task::Serve(config)
-    })
+    Ok(if once { Task::Once(config) } else { Task::Serve(config) })
 }
 
 fn config(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Result<Config> {
     Ok(Config {
-        host: setting(
-            "--listen.host",
-            given.listen_host,
-            variable,
-            "127.0.0.1",
-            host,
-        )?,
+        host: setting("--listen.host", given.listen_host, variable, "127.0.0.1", host)?,
         port: setting("--listen.port", given.listen_port, variable, "9839", port)?,
         endpoint: setting(
             "--metrics.endpoint",
@@ -172,13 +142,7 @@ fn config(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Res
             endpoint,
         )?,
         metrics: Options {
-            prefix: setting(
-                "--metrics.prefix",
-                given.metrics_prefix,
-                variable,
-                "what",
-                prefix,
-            )?,
+            prefix: setting("--metrics.prefix", given.metrics_prefix, variable, "what", prefix)?,
             timestamps: setting(
                 WITH_TIMESTAMP,
                 given.metrics_with_timestamp,
@@ -194,20 +158,8 @@ fn config(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Res
                 command_shown,
             )?,
         },
-        interval: setting(
-            "--scrape.interval",
-            given.scrape_interval,
-            variable,
-            "5000",
-            duration,
-        )?,
-        w_command: setting(
-            "--w.command",
-            given.w_command,
-            variable,
-            DEFAULT_COMMAND,
-            command,
-        )?,
+        interval: setting("--scrape.interval", given.scrape_interval, variable, "5000", duration)?,
+        w_command: setting("--w.command", given.w_command, variable, DEFAULT_COMMAND, command)?,
         w_timeout: setting("--w.timeout", given.w_timeout, variable, "8000", timeout)?,
     })
 }
@@ -220,10 +172,7 @@ fn setting<T>(
     default: &str,
     read: fn(&str) -> Result<T>,
 ) -> Result<T> {
-    let name = FLAGS
-        .iter()
-        .find(|(dotted, _, _)| *dotted == flag)
-        .map_or("", |(_, _, name)| name);
+    let name = FLAGS.iter().find(|(dotted, _, _)| *dotted == flag).map_or("", |(_, _, name)| name);
     let (source, value) = match (given, variable(name)) {
         (Some(value), _) => (flag, value),
         (None, Some(value)) => (name, utf8(name, value)?),
@@ -237,10 +186,7 @@ fn host(value: &str) -> Result<String> {
     {
         true => bail!("expected an address or a host name"),
         // As in a URL.
-        false => Ok(value
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned()),
+        false => Ok(value.trim_start_matches('[').trim_end_matches(']').to_owned()),
     }
 }
 
@@ -251,9 +197,7 @@ fn port(value: &str) -> Result<u16> {
 }
 
 fn endpoint(value: &str) -> Result<String> {
-    let plain = value
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
+    let plain = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
     match value.starts_with('/') && plain && value != "/-/healthy" {
         true => Ok(value.to_owned()),
         false => bail!("expected a path that begins with / and is not /-/healthy"),
@@ -261,9 +205,8 @@ fn endpoint(value: &str) -> Result<String> {
 }
 
 fn prefix(value: &str) -> Result<String> {
-    let letters = value
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
+    let letters =
+        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
     match letters && !value.starts_with(|char: char| char.is_ascii_digit()) {
         true => Ok(value.to_owned()),
         false => bail!("expected letters, digits and underscores, no digit first, or nothing"),
@@ -304,14 +247,10 @@ fn duration(value: &str) -> Result<Duration> {
         .all(|byte| byte.is_ascii_digit())
         .then(|| digits.parse::<u64>().ok())
         .flatten();
-    let milliseconds = milliseconds
-        .zip(unit)
-        .and_then(|(figure, unit)| figure.checked_mul(unit));
+    let milliseconds = milliseconds.zip(unit).and_then(|(figure, unit)| figure.checked_mul(unit));
     // So that no sum of times can overflow.
     let year = Duration::from_secs(365 * 24 * 60 * 60);
-    let duration = milliseconds
-        .map(Duration::from_millis)
-        .filter(|&duration| duration <= year);
+    let duration = milliseconds.map(Duration::from_millis).filter(|&duration| duration <= year);
     duration.ok_or_else(|| {
         anyhow!("expected milliseconds, or a time such as 500ms, 5s or 1m, up to a year")
     })
@@ -361,18 +300,12 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
 }
 
 fn utf8(source: &str, value: OsString) -> Result<String> {
-    value
-        .into_string()
-        .map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
+    value.into_string().map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
 }
 
 /// argh's words with the dotted names.
 fn dotted(text: &str) -> String {
-    FLAGS
-        .iter()
-        .fold(text.to_owned(), |text, (dotted, dashed, _)| {
-            text.replace(dashed, dotted)
-        })
+    FLAGS.iter().fold(text.to_owned(), |text, (dotted, dashed, _)| text.replace(dashed, dotted))
 }
 
 fn one_line(text: &str) -> String {

@@ -121,10 +121,7 @@ impl Front {
     /// How many are being answered.
     pub fn busy(&self) -> usize {
         let guests = locked(&self.guests);
-        guests
-            .iter()
-            .filter(|guest| locked(&guest.waiting).is_none())
-            .count()
+        guests.iter().filter(|guest| locked(&guest.waiting).is_none()).count()
     }
 
     fn admit(self: &Arc<Front>, stream: TcpStream) {
@@ -195,9 +192,7 @@ impl Front {
             self.send_one_away();
             guests = locked(&self.guests);
             if guests.len() >= MAX_CONNECTIONS {
-                let waited = self
-                    .someone_left
-                    .wait_timeout(guests, Duration::from_millis(100));
+                let waited = self.someone_left.wait_timeout(guests, Duration::from_millis(100));
                 guests = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
@@ -213,11 +208,7 @@ impl Front {
             .filter(|(since, guest)| guest.may_go(*since))
             .collect();
         let others_leave = idle.len() < guests.len();
-        let least = if others_leave {
-            PATIENCE
-        } else {
-            Duration::ZERO
-        };
+        let least = if others_leave { PATIENCE } else { Duration::ZERO };
         let longest = idle
             .into_iter()
             .filter(|(since, _)| since.elapsed() >= least)
@@ -262,12 +253,7 @@ impl From<Refusal> for End {
 
 impl<'f> Visit<'f> {
     fn new(front: &'f Front, guest: &'f Guest) -> Visit<'f> {
-        Visit {
-            front,
-            guest,
-            unread: Vec::new(),
-            read_timeout: None,
-        }
+        Visit { front, guest, unread: Vec::new(), read_timeout: None }
     }
 
     fn serve(&mut self) {
@@ -327,10 +313,7 @@ impl<'f> Visit<'f> {
             return Err(self.too_slow());
         }
         if self.read_timeout != Some(timeout) {
-            self.guest
-                .stream
-                .set_read_timeout(Some(timeout))
-                .map_err(|_| End::Gone)?;
+            self.guest.stream.set_read_timeout(Some(timeout)).map_err(|_| End::Gone)?;
             self.read_timeout = Some(timeout);
         }
         let mut buffer = [0; 2048];
@@ -339,8 +322,7 @@ impl<'f> Visit<'f> {
         match (&self.guest.stream).read(buffer) {
             Ok(0) => Err(End::Gone),
             Ok(count) => {
-                self.unread
-                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                self.unread.extend_from_slice(buffer.get(..count).unwrap_or_default());
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -351,21 +333,14 @@ impl<'f> Visit<'f> {
 
     /// A client that has begun is told; one that has said nothing is just let go.
     fn too_slow(&self) -> End {
-        if self.unread.is_empty() {
-            End::Gone
-        } else {
-            head::TIMEOUT.into()
-        }
+        if self.unread.is_empty() { End::Gone } else { head::TIMEOUT.into() }
     }
 
     /// Answers, and says whether the connection may be used again.
     fn answer(&self, request: &Request) -> bool {
         self.front.site.prepare(&request.path);
-        let Reply { mut head, body } = self
-            .front
-            .door
-            .ask(&request.path, &request.accept)
-            .unwrap_or_else(|error| {
+        let Reply { mut head, body } =
+            self.front.door.ask(&request.path, &request.accept).unwrap_or_else(|error| {
                 log::line(&format!(
                     "the serving loop is lost: {error}; the process ends, to be started again"
                 ));
@@ -376,22 +351,14 @@ impl<'f> Visit<'f> {
         } else {
             b"Connection: close\r\n\r\n"
         });
-        let body = if request.head_only {
-            &[]
-        } else {
-            body.as_slice()
-        };
+        let body = if request.head_only { &[] } else { body.as_slice() };
         write_all(&self.guest.stream, &head, body).is_ok() && request.keep_alive
     }
 
     fn refuse(&self, refusal: Refusal) {
         *locked(&self.guest.waiting) = None;
         let Refusal { status, reason } = refusal;
-        let allow = if status == 405 {
-            "Allow: GET, HEAD\r\n"
-        } else {
-            ""
-        };
+        let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
         let answer = format!(
             "HTTP/1.1 {status} {reason}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{reason}\n",
             reason.len() + 1
@@ -439,9 +406,8 @@ fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()>
             Err(error) => return Err(error),
         }
         if !left.is_empty() {
-            let time = deadline
-                .checked_duration_since(Instant::now())
-                .ok_or(io::ErrorKind::TimedOut)?;
+            let time =
+                deadline.checked_duration_since(Instant::now()).ok_or(io::ErrorKind::TimedOut)?;
             stream.set_write_timeout(Some(time.max(Duration::from_millis(1))))?;
         }
     }
@@ -449,8 +415,5 @@ fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()>
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -47,10 +47,8 @@ const fn refusal(status: u16, reason: &'static str) -> Refusal {
 pub fn end(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     let mut line = 0;
     for (at, _) in bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'\n') {
-        let text = bytes
-            .get(line..at)
-            .and_then(|text| text.strip_suffix(b"\r"))
-            .ok_or(BAD_REQUEST)?;
+        let text =
+            bytes.get(line..at).and_then(|text| text.strip_suffix(b"\r")).ok_or(BAD_REQUEST)?;
         if line == 0 {
             request_line(text)?;
         }
@@ -142,11 +140,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     if !matches!(method, "GET" | "HEAD") {
         return Err(METHOD_NOT_ALLOWED);
     }
-    Ok(RequestLine {
-        method,
-        target: origin_form(target).ok_or(BAD_REQUEST)?,
-        version,
-    })
+    Ok(RequestLine { method, target: origin_form(target).ok_or(BAD_REQUEST)?, version })
 }
 
 /// `/metrics` of `/metrics` or `http://host:9839/metrics`.
@@ -211,9 +205,7 @@ impl Fields {
             "expect" => self.expects = true,
             "connection" => {
                 let mut options = value.split(',').map(str::trim);
-                self.close |= options
-                    .clone()
-                    .any(|option| option.eq_ignore_ascii_case("close"));
+                self.close |= options.clone().any(|option| option.eq_ignore_ascii_case("close"));
                 self.keep_alive |= options.any(|option| option.eq_ignore_ascii_case("keep-alive"));
             }
             _ => {}
@@ -224,13 +216,7 @@ impl Fields {
 
 fn length(value: &str) -> Option<Length> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| {
-        if value.bytes().all(|byte| byte == b'0') {
-            Length::Zero
-        } else {
-            Length::More
-        }
-    })
+    digits.then(|| if value.bytes().all(|byte| byte == b'0') { Length::Zero } else { Length::More })
 }
 
 /// A character of a method or a field name (RFC 9110, 5.6.2).
@@ -270,14 +256,8 @@ mod tests {
             get(&format!("GET / HTTP/{version}"), fields).map(|request| request.keep_alive)
         };
         assert_eq!(kept("1.1", "Host: x\r\n"), Ok(true));
-        assert_eq!(
-            kept("1.1", "Host: x\r\nConnection: upgrade, Close\r\n"),
-            Ok(false)
-        );
-        assert_eq!(
-            kept("1.1", "Host: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"),
-            Ok(true)
-        );
+        assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade, Close\r\n"), Ok(false));
+        assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"), Ok(true));
         assert_eq!(kept("1.0", ""), Ok(false));
         assert_eq!(kept("1.0", "Connection: Keep-Alive\r\n"), Ok(true));
     }
@@ -286,22 +266,11 @@ mod tests {
     fn the_target_may_name_its_origin_and_is_not_decoded() {
         let path =
             |target: &str| get(&format!("GET {target} HTTP/1.0"), "").map(|request| request.path);
-        assert_eq!(
-            path("http://host:9839/metrics?x"),
-            Ok("/metrics".to_owned())
-        );
+        assert_eq!(path("http://host:9839/metrics?x"), Ok("/metrics".to_owned()));
         assert_eq!(path("HTTP://host"), Ok("/".to_owned()));
         assert_eq!(path("//metrics"), Ok("//metrics".to_owned()));
         assert_eq!(path("/%2e/metrics"), Ok("/%2e/metrics".to_owned()));
-        for bad in [
-            "metrics",
-            "*",
-            "https://host/",
-            "http:///x",
-            "http://",
-            "",
-            "/ü",
-        ] {
+        for bad in ["metrics", "*", "https://host/", "http:///x", "http://", "", "/ü"] {
             assert_eq!(path(bad), Err(400), "{bad}");
         }
     }
@@ -322,21 +291,14 @@ mod tests {
             ("Content-Length: 0\r\nContent-Length: 5", 400),
             ("Transfer-Encoding: chunked", 413),
             ("Transfer-Encoding: gzip, chunked", 501),
-            (
-                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-                501,
-            ),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 501),
             ("Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
             ("Expect: 100-continue", 417),
         ] {
             assert_eq!(host(fields), Err(refused), "{fields}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"] {
-            assert_eq!(
-                get(&format!("{method} / HTTP/1.1"), "Host: x\r\n"),
-                Err(405),
-                "{method}"
-            );
+            assert_eq!(get(&format!("{method} / HTTP/1.1"), "Host: x\r\n"), Err(405), "{method}");
         }
         assert_eq!(get("OPTIONS * HTTP/1.1", "Host: x\r\n"), Err(405));
     }

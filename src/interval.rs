@@ -15,17 +15,11 @@ pub struct Interval {
 
 impl Interval {
     fn seconds(seconds: u64, resolution: Resolution) -> Interval {
-        Interval {
-            duration: Duration::from_secs(seconds),
-            resolution,
-        }
+        Interval { duration: Duration::from_secs(seconds), resolution }
     }
 
     fn days(days: u64) -> Option<Interval> {
-        Some(Interval::seconds(
-            days.checked_mul(24 * 60 * 60)?,
-            Resolution::Day,
-        ))
+        Some(Interval::seconds(days.checked_mul(24 * 60 * 60)?, Resolution::Day))
     }
 
     /// Reads procps' forms (`print_time_ival7` in `w.c`): `1.73s`, `1:05` (m:ss), `1:05m` (h:mm), `2days`.
@@ -35,19 +29,13 @@ impl Interval {
         }
         if let Some(hours_minutes) = text.strip_suffix(b"m") {
             let (hours, minutes) = pair(hours_minutes, b':')?;
-            return Some(Interval::seconds(
-                hours * 3600 + minutes * 60,
-                Resolution::Minute,
-            ));
+            return Some(Interval::seconds(hours * 3600 + minutes * 60, Resolution::Minute));
         }
         if let Some(decimal) = text.strip_suffix(b"s") {
             return Interval::decimal(decimal);
         }
         let (minutes, seconds) = pair(text, b':')?;
-        Some(Interval::seconds(
-            minutes * 60 + seconds,
-            Resolution::Second,
-        ))
+        Some(Interval::seconds(minutes * 60 + seconds, Resolution::Second))
     }
 
     /// Reads seconds and hundredths: `1.73`, as in uutils' JCPU.
@@ -66,20 +54,14 @@ impl Interval {
         if text == b"-" {
             return Some(Interval::seconds(0, Resolution::Minute));
         }
-        if let Some(days) = text
-            .strip_suffix(b"days")
-            .or_else(|| text.strip_suffix(b"day"))
-        {
+        if let Some(days) = text.strip_suffix(b"days").or_else(|| text.strip_suffix(b"day")) {
             return Interval::days(number(days)?);
         }
         let minutes = match pair(text, b':') {
             Some((hours, minutes)) => hours * 60 + minutes,
             None => number(text)?,
         };
-        Some(Interval::seconds(
-            minutes.checked_mul(60)?,
-            Resolution::Minute,
-        ))
+        Some(Interval::seconds(minutes.checked_mul(60)?, Resolution::Minute))
     }
 
     /// Reads BusyBox's form (`idle_string` in `who.c`): `01:23` (hh:mm), under a day.
@@ -96,8 +78,7 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0u64, |sum, &byte| {
-        byte.is_ascii_digit()
-            .then(|| sum * 10 + u64::from(byte - b'0'))
+        byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
     })
 }
 

@@ -68,14 +68,12 @@ impl Login {
         };
         let full_hour = |hour: i64| match afternoon {
             None => (hour < 24).then_some(hour),
-            Some(afternoon) => (1..=12)
-                .contains(&hour)
-                .then(|| hour % 12 + if afternoon { 12 } else { 0 }),
+            Some(afternoon) => {
+                (1..=12).contains(&hour).then(|| hour % 12 + if afternoon { 12 } else { 0 })
+            }
         };
         if let Some((hour, minute)) = pair(short, b':') {
-            return Some(Login::Today(
-                full_hour(signed(hour))? * HOUR + signed(minute) * MINUTE,
-            ));
+            return Some(Login::Today(full_hour(signed(hour))? * HOUR + signed(minute) * MINUTE));
         }
         if let Some(Login::Weekday(day, hour)) = weekday_and_hour(short) {
             return Some(Login::Weekday(day, full_hour(hour)?));
@@ -89,11 +87,7 @@ impl Login {
         let day = number(rest.get(1..3)?.trim_ascii_start())?;
         let seconds = clock(rest.get(4..)?)?;
         (rest.first() == Some(&b' ') && rest.get(3) == Some(&b' ') && (1..=31).contains(&day))
-            .then_some(Login::Yearless(
-                name(&MONTHS, month)? + 1,
-                signed(day),
-                seconds,
-            ))
+            .then_some(Login::Yearless(name(&MONTHS, month)? + 1, signed(day), seconds))
     }
 
     /// Reads toybox's form: `Tue Nov 24 00:15:28 2026` (`ctime`), whose weekday must be the date's.
@@ -116,10 +110,7 @@ impl Login {
             Some(earlier) if unix > run.ended && earlier <= run.began => earlier,
             _ => unix,
         };
-        (unix >= 0).then_some(LoginTime {
-            unix,
-            resolution: self.resolution(),
-        })
+        (unix >= 0).then_some(LoginTime { unix, resolution: self.resolution() })
     }
 
     fn resolution(self) -> Resolution {
@@ -138,11 +129,7 @@ impl Login {
                 let unix = today * DAY + seconds;
                 let yesterday = unix - DAY;
                 // Later than now and not of last night: then the clock was set back, and this day's is meant.
-                Some(if unix > now && now - yesterday <= 12 * HOUR {
-                    yesterday
-                } else {
-                    unix
-                })
+                Some(if unix > now && now - yesterday <= 12 * HOUR { yesterday } else { unix })
             }
             Login::Today(seconds) => Some(today * DAY + seconds),
             Login::Weekday(weekday, hour) => (1..=7)
@@ -175,14 +162,7 @@ impl Login {
 pub fn utc(unix: i64) -> (i64, i64, i64, i64, i64, i64) {
     let (days, seconds) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
     let (year, month, day) = date_of(days);
-    (
-        year,
-        month,
-        day,
-        seconds / HOUR,
-        seconds % HOUR / MINUTE,
-        seconds % MINUTE,
-    )
+    (year, month, day, seconds / HOUR, seconds % HOUR / MINUTE, seconds % MINUTE)
 }
 
 const WEEKDAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
@@ -191,10 +171,7 @@ const MONTHS: [&[u8]; 12] = [
 ];
 
 fn name(names: &[&[u8]], text: &[u8]) -> Option<i64> {
-    names
-        .iter()
-        .position(|name| *name == text)
-        .and_then(|index| i64::try_from(index).ok())
+    names.iter().position(|name| *name == text).and_then(|index| i64::try_from(index).ok())
 }
 
 /// Only for figures of a few digits, which `number` makes sure of.
@@ -214,11 +191,7 @@ fn date(text: &[u8]) -> Option<Login> {
     }
     let day = two_digits(text.get(..2)?).filter(|day| (1..=31).contains(day))?;
     let month = name(&MONTHS, text.get(2..5)?)? + 1;
-    Some(Login::Date(
-        signed(day),
-        month,
-        signed(two_digits(text.get(5..)?)?),
-    ))
+    Some(Login::Date(signed(day), month, signed(two_digits(text.get(5..)?)?)))
 }
 
 fn clock(text: &[u8]) -> Option<i64> {
@@ -268,9 +241,7 @@ mod tests {
     /// `2026-11-24 00:17:39` as Unix seconds.
     fn at(text: &str) -> i64 {
         let part = |from: usize, to: usize| -> i64 {
-            text.get(from..to)
-                .and_then(|part| part.parse().ok())
-                .unwrap_or(0)
+            text.get(from..to).and_then(|part| part.parse().ok()).unwrap_or(0)
         };
         let days = days_of_date(part(0, 4), part(5, 7), part(8, 10)).unwrap_or(i64::MIN / DAY);
         days * DAY + part(11, 13) * HOUR + part(14, 16) * MINUTE + part(17, 19)
@@ -278,14 +249,7 @@ mod tests {
 
     fn found(login: Option<Login>, now: &str) -> Option<i64> {
         let now = at(now);
-        login
-            .and_then(|login| {
-                login.resolve(Span {
-                    began: now,
-                    ended: now,
-                })
-            })
-            .map(|time| time.unix)
+        login.and_then(|login| login.resolve(Span { began: now, ended: now })).map(|time| time.unix)
     }
 
     fn procps(text: &str, now: &str) -> Option<i64> {
@@ -294,38 +258,20 @@ mod tests {
 
     #[test]
     fn a_clock_time_is_of_today_or_of_last_night() {
-        assert_eq!(
-            procps("00:16", "2026-11-24 00:17:39"),
-            Some(at("2026-11-24 00:16:00"))
-        );
-        assert_eq!(
-            procps("21:16", "2026-11-24 00:17:39"),
-            Some(at("2026-11-23 21:16:00"))
-        );
-        assert_eq!(
-            procps("08:00", "2026-11-24 23:59:59"),
-            Some(at("2026-11-24 08:00:00"))
-        );
-        assert_eq!(
-            procps("23:59", "2027-01-01 00:00:00"),
-            Some(at("2026-12-31 23:59:00"))
-        );
+        assert_eq!(procps("00:16", "2026-11-24 00:17:39"), Some(at("2026-11-24 00:16:00")));
+        assert_eq!(procps("21:16", "2026-11-24 00:17:39"), Some(at("2026-11-23 21:16:00")));
+        assert_eq!(procps("08:00", "2026-11-24 23:59:59"), Some(at("2026-11-24 08:00:00")));
+        assert_eq!(procps("23:59", "2027-01-01 00:00:00"), Some(at("2026-12-31 23:59:00")));
     }
 
     #[test]
     fn a_clock_time_ahead_is_of_today_when_the_clock_was_set_back() {
-        assert_eq!(
-            procps("02:16", "2026-11-24 00:17:39"),
-            Some(at("2026-11-24 02:16:00"))
-        );
+        assert_eq!(procps("02:16", "2026-11-24 00:17:39"), Some(at("2026-11-24 02:16:00")));
     }
 
     #[test]
     fn a_run_across_midnight_is_read_by_when_it_was_printed() {
-        let run = Span {
-            began: at("2026-11-23 23:59:59"),
-            ended: at("2026-11-24 00:00:03"),
-        };
+        let run = Span { began: at("2026-11-23 23:59:59"), ended: at("2026-11-24 00:00:03") };
         let read = |text: &str| {
             Login::procps(text.as_bytes())
                 .and_then(|login| login.resolve(run))
@@ -338,22 +284,10 @@ mod tests {
 
     #[test]
     fn a_weekday_is_the_last_one_and_never_today() {
-        assert_eq!(
-            procps("Sun00", "2026-11-24 00:17:39"),
-            Some(at("2026-11-22 00:00:00"))
-        );
-        assert_eq!(
-            procps("Mon11", "2026-11-24 00:17:39"),
-            Some(at("2026-11-23 11:00:00"))
-        );
-        assert_eq!(
-            procps("Wed23", "2026-11-24 23:30:00"),
-            Some(at("2026-11-18 23:00:00"))
-        );
-        assert_eq!(
-            procps("Thu22", "2027-01-01 12:00:00"),
-            Some(at("2026-12-31 22:00:00"))
-        );
+        assert_eq!(procps("Sun00", "2026-11-24 00:17:39"), Some(at("2026-11-22 00:00:00")));
+        assert_eq!(procps("Mon11", "2026-11-24 00:17:39"), Some(at("2026-11-23 11:00:00")));
+        assert_eq!(procps("Wed23", "2026-11-24 23:30:00"), Some(at("2026-11-18 23:00:00")));
+        assert_eq!(procps("Thu22", "2027-01-01 12:00:00"), Some(at("2026-12-31 22:00:00")));
         assert_eq!(
             found(Login::bsd(b"Tue03PM"), "2026-11-24 10:00:00"),
             Some(at("2026-11-17 15:00:00"))
@@ -362,36 +296,13 @@ mod tests {
 
     #[test]
     fn a_short_year_is_the_last_one_that_ends_so() {
-        assert_eq!(
-            procps("15Oct26", "2026-11-24 00:17:39"),
-            Some(at("2026-10-15 00:00:00"))
-        );
-        assert_eq!(
-            procps("20Oct25", "2026-11-24 00:17:39"),
-            Some(at("2025-10-20 00:00:00"))
-        );
-        assert_eq!(
-            procps("21Feb72", "2026-11-24 00:17:39"),
-            Some(at("1972-02-21 00:00:00"))
-        );
-        assert_eq!(
-            procps("29Feb24", "2026-11-24 00:17:39"),
-            Some(at("2024-02-29 00:00:00"))
-        );
-        assert_eq!(
-            procps("29Feb23", "2026-11-24 00:17:39"),
-            None,
-            "no such day"
-        );
-        assert_eq!(
-            procps("31Dec99", "2026-11-24 00:17:39"),
-            Some(at("1999-12-31 00:00:00"))
-        );
-        assert_eq!(
-            procps("01Jan69", "2026-11-24 00:17:39"),
-            None,
-            "before 1970"
-        );
+        assert_eq!(procps("15Oct26", "2026-11-24 00:17:39"), Some(at("2026-10-15 00:00:00")));
+        assert_eq!(procps("20Oct25", "2026-11-24 00:17:39"), Some(at("2025-10-20 00:00:00")));
+        assert_eq!(procps("21Feb72", "2026-11-24 00:17:39"), Some(at("1972-02-21 00:00:00")));
+        assert_eq!(procps("29Feb24", "2026-11-24 00:17:39"), Some(at("2024-02-29 00:00:00")));
+        assert_eq!(procps("29Feb23", "2026-11-24 00:17:39"), None, "no such day");
+        assert_eq!(procps("31Dec99", "2026-11-24 00:17:39"), Some(at("1999-12-31 00:00:00")));
+        assert_eq!(procps("01Jan69", "2026-11-24 00:17:39"), None, "before 1970");
     }
 
     #[test]
@@ -427,26 +338,11 @@ mod tests {
     #[test]
     fn noon_and_midnight_are_read_in_twelve_hours() {
         let now = "2026-11-24 23:00:00";
-        assert_eq!(
-            found(Login::bsd(b"12:05AM"), now),
-            Some(at("2026-11-24 00:05:00"))
-        );
-        assert_eq!(
-            found(Login::bsd(b"12:05PM"), now),
-            Some(at("2026-11-24 12:05:00"))
-        );
-        assert_eq!(
-            found(Login::bsd(b"9:03PM"), now),
-            Some(at("2026-11-24 21:03:00"))
-        );
-        assert_eq!(
-            found(Login::bsd(b"9:03"), now),
-            Some(at("2026-11-24 09:03:00"))
-        );
-        assert_eq!(
-            found(Login::bsd(b"Mon12AM"), now),
-            Some(at("2026-11-23 00:00:00"))
-        );
+        assert_eq!(found(Login::bsd(b"12:05AM"), now), Some(at("2026-11-24 00:05:00")));
+        assert_eq!(found(Login::bsd(b"12:05PM"), now), Some(at("2026-11-24 12:05:00")));
+        assert_eq!(found(Login::bsd(b"9:03PM"), now), Some(at("2026-11-24 21:03:00")));
+        assert_eq!(found(Login::bsd(b"9:03"), now), Some(at("2026-11-24 09:03:00")));
+        assert_eq!(found(Login::bsd(b"Mon12AM"), now), Some(at("2026-11-23 00:00:00")));
     }
 
     #[test]
@@ -475,10 +371,7 @@ mod tests {
             Login::toybox(b"Tue Nov 24 00:15:28 2026"),
             Some(Login::Exact(at("2026-11-24 00:15:28")))
         );
-        assert_eq!(
-            Login::toybox(b"Tue Jan 19 03:14:07 2038"),
-            Some(Login::Exact(2_147_483_647))
-        );
+        assert_eq!(Login::toybox(b"Tue Jan 19 03:14:07 2038"), Some(Login::Exact(2_147_483_647)));
     }
 
     #[test]

@@ -37,8 +37,6 @@ fn run() -> Result<ExitCode> {
 }
 
 fn print(text: &[u8]) -> Result<ExitCode> {
-    std::io::stdout()
-        .write_all(text)
-        .context("standard output can't be written")?;
+    std::io::stdout().write_all(text).context("standard output can't be written")?;
     Ok(ExitCode::SUCCESS)
 }

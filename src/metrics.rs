@@ -97,11 +97,7 @@ impl Writer<'_> {
     /// Writes a family whose samples came from the run.
     fn of_run(&mut self, name: &str, help: &str, samples: impl FnOnce(&mut Family)) {
         let name = self.name(name);
-        samples(
-            &mut self
-                .exposition
-                .family(&name, Kind::Gauge, help, self.timestamp),
-        );
+        samples(&mut self.exposition.family(&name, Kind::Gauge, help, self.timestamp));
     }
 
     /// Writes a family about the exporter itself.
@@ -112,10 +108,7 @@ impl Writer<'_> {
 
     fn sessions(&mut self, sessions: &[Session]) {
         let groups: Vec<Group> = sessions.chunk_by(same_labels).map(group).collect();
-        let mut users: Vec<&str> = sessions
-            .iter()
-            .map(|session| session.user.as_ref())
-            .collect();
+        let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
         users.sort_unstable();
         let help = "Sessions of this user. Like all that comes from w, as of the last run: a younger result than the scrape interval is served again.";
         self.of_run("user_sessions_currently_active", help, |family| {
@@ -131,61 +124,38 @@ impl Writer<'_> {
             |same| Some(same.len() as f64),
         );
         let help = "Login time as exactly as LOGIN@ tells it: to the minute on the first day or for twelve hours, to the hour for six days, then to the day. The latest where sessions share all labels.";
-        self.each(
-            &groups,
-            "each_session_login_timestamp_seconds",
-            help,
-            |same| {
-                same.iter()
-                    .filter_map(|session| session.login)
-                    .map(|login| login.unix as f64)
-                    .reduce(f64::max)
-            },
-        );
+        self.each(&groups, "each_session_login_timestamp_seconds", help, |same| {
+            same.iter()
+                .filter_map(|session| session.login)
+                .map(|login| login.unix as f64)
+                .reduce(f64::max)
+        });
         let help = "How long the terminal was not used, as exactly as IDLE tells it. The least where sessions share all labels.";
         self.each(&groups, "each_session_idle_seconds", help, |same| {
-            let idle = same
-                .iter()
-                .filter_map(|session| session.idle)
-                .map(|idle| idle.duration)
-                .min();
+            let idle =
+                same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();
             idle.map(|idle| idle.as_secs_f64())
         });
         let help = "Processor time of all processes on the terminal (JCPU). The sum where sessions share all labels.";
         self.each(&groups, "each_session_cpu_seconds", help, |same| {
-            let cpu = same
-                .iter()
-                .filter_map(|session| session.cpu)
-                .map(|cpu| cpu.duration);
-            cpu.reduce(Duration::saturating_add)
-                .map(|cpu| cpu.as_secs_f64())
+            let cpu = same.iter().filter_map(|session| session.cpu).map(|cpu| cpu.duration);
+            cpu.reduce(Duration::saturating_add).map(|cpu| cpu.as_secs_f64())
         });
         self.commands(sessions);
-        let origins = |origin| {
-            sessions
-                .iter()
-                .filter(|session| session.origin == origin)
-                .count() as f64
-        };
+        let origins =
+            |origin| sessions.iter().filter(|session| session.origin == origin).count() as f64;
         self.of_run(
             "sessions_currently_active",
             "Sessions by where they come from: remote if FROM names another host or an address.",
             |family| {
                 family.sample(&Labels::new(&[("origin", "local")]), origins(Origin::Local));
-                family.sample(
-                    &Labels::new(&[("origin", "remote")]),
-                    origins(Origin::Remote),
-                );
+                family.sample(&Labels::new(&[("origin", "remote")]), origins(Origin::Remote));
             },
         );
         users.dedup();
-        self.of_run(
-            "users_currently_active",
-            "Users with a session.",
-            |family| {
-                family.sample(&Labels::new(&[]), users.len() as f64);
-            },
-        );
+        self.of_run("users_currently_active", "Users with a session.", |family| {
+            family.sample(&Labels::new(&[]), users.len() as f64);
+        });
     }
 
     /// Writes a family with one sample for the sessions that share all of ip, user and tty, where they have a value.
@@ -231,15 +201,9 @@ impl Writer<'_> {
     fn exporter(&mut self, scrape: &Scrape) {
         let help = "1 if the last run of w gave a table that could be read, else 0.";
         // Never without a prefix: `up` is Prometheus' own.
-        let name = if self.prefix.is_empty() {
-            "what_up".to_owned()
-        } else {
-            self.name("up")
-        };
+        let name = if self.prefix.is_empty() { "what_up".to_owned() } else { self.name("up") };
         let up = f64::from(u8::from(scrape.outcome == Outcome::Ok));
-        let mut family = self
-            .exposition
-            .family(&name, Kind::Gauge, help, self.timestamp);
+        let mut family = self.exposition.family(&name, Kind::Gauge, help, self.timestamp);
         family.sample(&Labels::new(&[("version", VERSION)]), up);
         self.own(
             "w_runs_total",
@@ -251,13 +215,9 @@ impl Writer<'_> {
                 }
             },
         );
-        self.of_run(
-            "w_duration_seconds",
-            "How long the last run of w took.",
-            |family| {
-                family.sample(&Labels::new(&[]), scrape.took.as_secs_f64());
-            },
-        );
+        self.of_run("w_duration_seconds", "How long the last run of w took.", |family| {
+            family.sample(&Labels::new(&[]), scrape.took.as_secs_f64());
+        });
         if let Some(time) = scrape.last_success {
             self.own(
                 "w_last_success_timestamp_seconds",
@@ -295,12 +255,7 @@ impl Writer<'_> {
                 "Maximum number of open file descriptors.",
                 used.max_fds,
             ),
-            (
-                "process_open_fds",
-                Kind::Gauge,
-                "Number of open file descriptors.",
-                used.open_fds,
-            ),
+            ("process_open_fds", Kind::Gauge, "Number of open file descriptors.", used.open_fds),
             (
                 "process_resident_memory_bytes",
                 Kind::Gauge,
@@ -313,12 +268,7 @@ impl Writer<'_> {
                 "Start time of the process since unix epoch in seconds.",
                 used.start_time,
             ),
-            (
-                "process_threads",
-                Kind::Gauge,
-                "Number of OS threads in the process.",
-                used.threads,
-            ),
+            ("process_threads", Kind::Gauge, "Number of OS threads in the process.", used.threads),
             (
                 "process_virtual_memory_bytes",
                 Kind::Gauge,
@@ -327,9 +277,7 @@ impl Writer<'_> {
             ),
         ];
         for (name, kind, help, value) in families {
-            self.exposition
-                .family(name, kind, help, None)
-                .sample(&Labels::new(&[]), value);
+            self.exposition.family(name, kind, help, None).sample(&Labels::new(&[]), value);
         }
     }
 }
@@ -345,9 +293,5 @@ fn group<'s>(sessions: &'s [Session<'s>]) -> Group<'s> {
 }
 
 fn labels<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {
-    [
-        ("ip", &session.ip),
-        ("user", &session.user),
-        ("tty", &session.tty),
-    ]
+    [("ip", &session.ip), ("user", &session.user), ("tty", &session.tty)]
 }

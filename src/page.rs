@@ -66,16 +66,10 @@ pub fn render(snapshot: &Snapshot, age: Duration, endpoint: &str, shown: Command
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
-    let mut users: Vec<&str> = sessions
-        .iter()
-        .map(|session| session.user.as_ref())
-        .collect();
+    let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
     users.sort_unstable();
     users.dedup();
-    let remote = sessions
-        .iter()
-        .filter(|session| session.origin == Origin::Remote)
-        .count();
+    let remote = sessions.iter().filter(|session| session.origin == Origin::Remote).count();
     put(
         page,
         format_args!(
@@ -87,11 +81,7 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     if sessions.is_empty() {
         return;
     }
-    let command = if shown == CommandShown::None {
-        ""
-    } else {
-        "<th>Command</th>"
-    };
+    let command = if shown == CommandShown::None { "" } else { "<th>Command</th>" };
     put(
         page,
         format_args!(
@@ -106,23 +96,11 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
         put_time(
             page,
             "Since",
-            session
-                .login
-                .map(|LoginTime { unix, resolution }| moment(unix, resolution)),
+            session.login.map(|LoginTime { unix, resolution }| moment(unix, resolution)),
         );
-        put_time(
-            page,
-            "Idle",
-            session
-                .idle
-                .map(|idle| length(idle.duration, idle.resolution)),
-        );
+        put_time(page, "Idle", session.idle.map(|idle| length(idle.duration, idle.resolution)));
         if shown != CommandShown::None {
-            put_text(
-                page,
-                "Command",
-                session.command.as_deref().unwrap_or_default(),
-            );
+            put_text(page, "Command", session.command.as_deref().unwrap_or_default());
         }
         page.push_str("</tr>\n");
     }
@@ -146,29 +124,20 @@ fn put_failure(page: &mut String, snapshot: &Snapshot) {
 }
 
 fn put_text(page: &mut String, name: &str, text: &str) {
-    put(
-        page,
-        format_args!("<td data-name=\"{name}\"><bdi>{}</bdi></td>", Escaped(text)),
-    );
+    put(page, format_args!("<td data-name=\"{name}\"><bdi>{}</bdi></td>", Escaped(text)));
 }
 
 /// A text that may be broken anywhere, so that it leaves room for the others.
 fn put_long(page: &mut String, name: &str, text: &str) {
     put(
         page,
-        format_args!(
-            "<td class=\"long\" data-name=\"{name}\"><bdi>{}</bdi></td>",
-            Escaped(text)
-        ),
+        format_args!("<td class=\"long\" data-name=\"{name}\"><bdi>{}</bdi></td>", Escaped(text)),
     );
 }
 
 fn put_time(page: &mut String, name: &str, text: Option<String>) {
     let text = text.unwrap_or_else(|| "–".to_owned());
-    put(
-        page,
-        format_args!("<td data-name=\"{name}\"><span class=\"time\">{text}</span></td>"),
-    );
+    put(page, format_args!("<td data-name=\"{name}\"><span class=\"time\">{text}</span></td>"));
 }
 
 /// Writing to a string does not fail.
@@ -244,22 +213,15 @@ mod tests {
         const ALPHABET: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let digest = Sha256::digest(STYLE);
-        let bits: String = digest
-            .iter()
-            .map(|byte| format!("{byte:08b}"))
-            .collect::<String>()
-            + "00";
-        let sixes = bits.as_bytes().chunks(6).map(|six| {
-            six.iter()
-                .fold(0, |sum, bit| sum * 2 + usize::from(bit - b'0'))
-        });
-        let hash: String = sixes
-            .filter_map(|six| ALPHABET.get(six).map(|&byte| char::from(byte)))
-            .collect();
-        assert!(
-            SECURITY_POLICY.contains(&format!("style-src 'sha256-{hash}='")),
-            "{hash}="
-        );
+        let bits: String =
+            digest.iter().map(|byte| format!("{byte:08b}")).collect::<String>() + "00";
+        let sixes = bits
+            .as_bytes()
+            .chunks(6)
+            .map(|six| six.iter().fold(0, |sum, bit| sum * 2 + usize::from(bit - b'0')));
+        let hash: String =
+            sixes.filter_map(|six| ALPHABET.get(six).map(|&byte| char::from(byte))).collect();
+        assert!(SECURITY_POLICY.contains(&format!("style-src 'sha256-{hash}='")), "{hash}=");
     }
 
     #[test]
@@ -273,21 +235,11 @@ mod tests {
 
     #[test]
     fn times_are_shown_as_exactly_as_they_are_known() {
-        let moments = [
-            Resolution::Second,
-            Resolution::Minute,
-            Resolution::Hour,
-            Resolution::Day,
-        ];
+        let moments = [Resolution::Second, Resolution::Minute, Resolution::Hour, Resolution::Day];
         let moments = moments.map(|resolution| moment(1_795_479_356, resolution));
         assert_eq!(
             moments,
-            [
-                "2026-11-24 00:15:56",
-                "2026-11-24 00:15",
-                "2026-11-24, 00 h",
-                "2026-11-24"
-            ]
+            ["2026-11-24 00:15:56", "2026-11-24 00:15", "2026-11-24, 00 h", "2026-11-24"]
         );
         let length = |seconds, resolution| length(Duration::from_secs(seconds), resolution);
         assert_eq!(length(7, Resolution::Second), "7 s");

@@ -33,10 +33,8 @@ impl ProcessUse {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         // The name in parentheses can hold blanks; the figures behind it can't. They are counted from 3 in proc(5).
         let (_, figures) = stat.rsplit_once(") ")?;
-        let figures: Vec<f64> = figures
-            .split(' ')
-            .map(|figure| figure.trim().parse().unwrap_or(0.0))
-            .collect();
+        let figures: Vec<f64> =
+            figures.split(' ').map(|figure| figure.trim().parse().unwrap_or(0.0)).collect();
         let figure = |number: usize| figures.get(number - 3).copied();
         let ticks = clock_ticks_per_second() as f64;
         Some(ProcessUse {
@@ -57,12 +55,7 @@ impl ProcessUse {
 fn open_fds() -> Option<f64> {
     match fs::metadata("/proc/self/fd").ok()?.len() {
         // One of them reads the directory.
-        0 => Some(
-            fs::read_dir("/proc/self/fd")
-                .ok()?
-                .count()
-                .saturating_sub(1) as f64,
-        ),
+        0 => Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64),
         size => Some(size as f64),
     }
 }
@@ -72,8 +65,7 @@ fn boot_time() -> Option<f64> {
     static BOOT_TIME: OnceLock<Option<f64>> = OnceLock::new();
     *BOOT_TIME.get_or_init(|| {
         let stat = fs::read_to_string("/proc/stat").ok()?;
-        stat.lines()
-            .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+        stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
     })
 }
 

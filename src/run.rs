@@ -63,12 +63,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their names.
-    pub const ALL: [Outcome; 4] = [
-        Outcome::Failed,
-        Outcome::Ok,
-        Outcome::Timeout,
-        Outcome::Unreadable,
-    ];
+    pub const ALL: [Outcome; 4] =
+        [Outcome::Failed, Outcome::Ok, Outcome::Timeout, Outcome::Unreadable];
 
     /// The label's value.
     pub fn name(self) -> &'static str {
@@ -92,10 +88,7 @@ pub struct Failure {
 
 impl Failure {
     fn failed(error: Error) -> Failure {
-        Failure {
-            outcome: Outcome::Failed,
-            error,
-        }
+        Failure { outcome: Outcome::Failed, error }
     }
 }
 
@@ -148,10 +141,7 @@ impl W {
     /// Takes the command, split at blanks; nothing is run yet.
     pub fn new(command: &str, timeout: Duration, running: Arc<Running>) -> W {
         W {
-            words: command
-                .split_ascii_whitespace()
-                .map(str::to_owned)
-                .collect(),
+            words: command.split_ascii_whitespace().map(str::to_owned).collect(),
             timeout,
             running,
             without_option: false,
@@ -164,11 +154,8 @@ impl W {
     /// It can't be started, ends with a status other than 0, takes longer than the timeout, or prints too much.
     pub fn run(&mut self) -> Result<Vec<u8>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let (program, arguments) = self
-            .words
-            .split_first()
-            .context("the command is empty")
-            .map_err(Failure::failed)?;
+        let (program, arguments) =
+            self.words.split_first().context("the command is empty").map_err(Failure::failed)?;
         if !self.without_option {
             let ended = self.run_until(program, arguments, deadline)?;
             if !(self.words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
@@ -197,11 +184,7 @@ impl W {
         // Also what it started and left behind. The leader is not collected yet, so that the group's number is still its own.
         kill_group(group);
         let killed_in_time = in_time || has_ended_by(group, Instant::now() + KILL_GRACE);
-        let status = if killed_in_time {
-            Some(child.wait())
-        } else {
-            None
-        };
+        let status = if killed_in_time { Some(child.wait()) } else { None };
         self.running.ended();
         collect_orphans();
         let late = || Failure {
@@ -226,11 +209,7 @@ impl W {
                 let status =
                     status.with_context(|| format!("the status of {program} can't be read"));
                 let status = status.map_err(Failure::failed)?;
-                Ok(Ended {
-                    status,
-                    stdout,
-                    stderr,
-                })
+                Ok(Ended { status, stdout, stderr })
             }
             _ => Err(late()),
         }
@@ -248,10 +227,7 @@ impl Ended {
     /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, a word about the option or the usage, and no table. The
     /// usage may come on either stream.
     fn refused_option(&self) -> bool {
-        let (stdout, stderr) = (
-            self.stdout.to_ascii_lowercase(),
-            self.stderr.to_ascii_lowercase(),
-        );
+        let (stdout, stderr) = (self.stdout.to_ascii_lowercase(), self.stderr.to_ascii_lowercase());
         let says = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
         let usage = stdout.starts_with(b"usage");
         !self.status.success()
@@ -271,21 +247,14 @@ impl Ended {
             };
         }
         let complaint = String::from_utf8_lossy(&self.stderr);
-        let complaint: Vec<&str> = complaint
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .take(3)
-            .collect();
+        let complaint: Vec<&str> =
+            complaint.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
         let complaint = if complaint.is_empty() {
             "it said nothing".to_owned()
         } else {
             complaint.join("; ").chars().take(300).collect()
         };
-        Err(Failure::failed(anyhow!(
-            "{command} ended with {}: {complaint}",
-            self.status
-        )))
+        Err(Failure::failed(anyhow!("{command} ended with {}: {complaint}", self.status)))
     }
 }
 
@@ -332,18 +301,13 @@ fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
         };
     }
     let path = path.cloned().unwrap_or_default();
-    let files: Vec<PathBuf> = env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .collect();
+    let files: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join(program)).collect();
     if let Some(file) = files.iter().find(|file| runnable(file)) {
         return Ok(file.clone());
     }
     match files.iter().find(|file| file.is_file()) {
         Some(file) => Err(anyhow!("no permission to run {}", file.display())),
-        None => Err(anyhow!(
-            "there is no {program} in the PATH {}: {REMEDY}",
-            path.display()
-        )),
+        None => Err(anyhow!("there is no {program} in the PATH {}: {REMEDY}", path.display())),
     }
 }
 
@@ -362,9 +326,7 @@ fn read_both(child: &mut Child, deadline: Instant) -> Result<(Vec<u8>, Vec<u8>),
     room.map_err(|error| Fault::Io(error.into()))?;
     let mut buffer = vec![0; 64 * 1024];
     while stdout.is_open() || stderr.is_open() {
-        let left = deadline
-            .checked_duration_since(Instant::now())
-            .ok_or(Fault::Late)?;
+        let left = deadline.checked_duration_since(Instant::now()).ok_or(Fault::Late)?;
         let (out_ready, err_ready) = ready(stdout.fd(), stderr.fd(), left).map_err(Fault::Io)?;
         if out_ready {
             stdout.read(&mut buffer, usize::MAX).map_err(Fault::Io)?;
@@ -388,10 +350,7 @@ struct Stream<R> {
 
 impl<R: Read + AsFd> Stream<R> {
     fn new(pipe: Option<R>) -> Stream<R> {
-        Stream {
-            pipe,
-            kept: Vec::new(),
-        }
+        Stream { pipe, kept: Vec::new() }
     }
 
     fn is_open(&self) -> bool {
@@ -411,8 +370,7 @@ impl<R: Read + AsFd> Stream<R> {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let room = keep.saturating_sub(self.kept.len()).min(count);
-                self.kept
-                    .extend_from_slice(buffer.get(..room).unwrap_or_default());
+                self.kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -428,14 +386,8 @@ fn ready(
     timeout: Duration,
 ) -> io::Result<(bool, bool)> {
     let both: Vec<BorrowedFd> = out.into_iter().chain(err).collect();
-    let mut polled: Vec<PollFd> = both
-        .iter()
-        .map(|fd| PollFd::new(fd, PollFlags::IN))
-        .collect();
-    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
-        tv_sec: i64::MAX,
-        tv_nsec: 0,
-    });
+    let mut polled: Vec<PollFd> = both.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
     match poll(&mut polled, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),

@@ -47,14 +47,9 @@ impl Snapshot {
 
     /// The sessions, read anew: only the landing page asks. `None` where the run failed.
     pub fn sessions(&self, shown: CommandShown) -> Option<Vec<Session<'_>>> {
-        let table = (self.outcome == Outcome::Ok)
-            .then(|| table::read(&self.printed).ok())
-            .flatten()?;
-        Some(sessions::of_table(
-            &table,
-            clock::span(self.began, self.ended),
-            shown,
-        ))
+        let table =
+            (self.outcome == Outcome::Ok).then(|| table::read(&self.printed).ok()).flatten()?;
+        Some(sessions::of_table(&table, clock::span(self.began, self.ended), shown))
     }
 }
 
@@ -71,14 +66,7 @@ pub struct Scraper {
 impl Scraper {
     /// Nothing is run yet.
     pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
-        Scraper {
-            run_w,
-            clock,
-            options,
-            runs: [0; 4],
-            last_success: None,
-            news: News::default(),
-        }
+        Scraper { run_w, clock, options, runs: [0; 4], last_success: None, news: News::default() }
     }
 
     /// Runs `w` and renders its result, whatever that is.
@@ -96,9 +84,7 @@ impl Scraper {
                 error: error.context("what w printed is no table that can be read"),
             }),
         };
-        let outcome = table
-            .as_ref()
-            .map_or_else(|failure| failure.outcome, |_| Outcome::Ok);
+        let outcome = table.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Ok);
         self.count(outcome, ended);
         self.news.tell(table.as_ref());
         let [text, openmetrics] = self.render(began, ended, outcome, table.as_ref().ok());

@@ -52,20 +52,11 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
     let listener = bind(&config.host, config.port)?;
     let running = Arc::new(Running::default());
     let cache = Cache::new(config.interval, system_clock(), scraper(config, &running));
-    let site = Arc::new(Site::new(
-        cache,
-        system_clock(),
-        config.endpoint.clone(),
-        &config.metrics,
-    ));
+    let site = Arc::new(Site::new(cache, system_clock(), config.endpoint.clone(), &config.metrics));
     let (door, inside) = door::open()?;
     let front = Front::new(Arc::clone(&site), door);
-    let address = listener
-        .local_addr()
-        .context("the address that was bound can't be read")?;
-    let shut = listener
-        .try_clone()
-        .context("the listening socket can't be shared")?;
+    let address = listener.local_addr().context("the address that was bound can't be read")?;
+    let shut = listener.try_clone().context("the listening socket can't be shared")?;
     let guarded = Arc::clone(&front);
     on_stop(move |signal| stop(signal, shut, &guarded, &running))?;
     let accepting = thread::Builder::new().spawn(move || front.accept(&listener));
@@ -80,11 +71,7 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
 
 fn scraper(config: &Config, running: &Arc<Running>) -> Scraper {
     let mut w = W::new(&config.w_command, config.w_timeout, Arc::clone(running));
-    Scraper::new(
-        Box::new(move || w.run()),
-        system_clock(),
-        config.metrics.clone(),
-    )
+    Scraper::new(Box::new(move || w.run()), system_clock(), config.metrics.clone())
 }
 
 fn system_clock() -> Clock {
@@ -126,11 +113,7 @@ fn on_stop(stop: impl FnOnce(i32) + Send + 'static) -> Result<()> {
 
 /// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
 fn stop(signal: i32, listener: TcpListener, front: &Front, running: &Running) {
-    let name = if signal == SIGTERM {
-        "SIGTERM"
-    } else {
-        "SIGINT"
-    };
+    let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
     log::line(&format!("stops at {name}"));
     let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
     wait_for_answers(front);

@@ -53,14 +53,11 @@ pub enum CommandShown {
 pub fn of_table<'a>(table: &Table<'a>, run: Span, shown: CommandShown) -> Vec<Session<'a>> {
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
     // First by what one comparison of numbers can tell. What is left are short runs, but where many come from one address.
-    let mut rows: Vec<(u128, &Row)> = logins
-        .map(|row| (beginning(&String::from_utf8_lossy(row.from)), row))
-        .collect();
+    let mut rows: Vec<(u128, &Row)> =
+        logins.map(|row| (beginning(&String::from_utf8_lossy(row.from)), row)).collect();
     rows.sort_unstable_by_key(|&(beginning, _)| beginning);
-    let mut sessions: Vec<Session> = rows
-        .into_iter()
-        .map(|(_, row)| session(row, run, shown))
-        .collect();
+    let mut sessions: Vec<Session> =
+        rows.into_iter().map(|(_, row)| session(row, run, shown)).collect();
     for alike in sessions.chunk_by_mut(|a, b| beginning(&a.ip) == beginning(&b.ip)) {
         alike.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
     }
@@ -77,12 +74,7 @@ fn beginning(text: &str) -> u128 {
 }
 
 fn labels<'s>(session: &'s Session) -> (&'s str, &'s str, &'s str, Option<&'s str>) {
-    (
-        &session.ip,
-        &session.user,
-        &session.tty,
-        session.command.as_deref(),
-    )
+    (&session.ip, &session.user, &session.tty, session.command.as_deref())
 }
 
 fn session<'a>(row: &Row<'a>, run: Span, shown: CommandShown) -> Session<'a> {
@@ -121,10 +113,7 @@ fn origin(from: &[u8]) -> Origin {
     let display = from.starts_with(b":") && !from.starts_with(b"::");
     let name = from.strip_prefix(b"/dev/").unwrap_or(from);
     // procps prints a host up to its first blank, and a dash for that.
-    let local = matches!(
-        name,
-        b"" | b"-" | b"screen" | b"login screen" | b"login-" | b"console"
-    );
+    let local = matches!(name, b"" | b"-" | b"screen" | b"login screen" | b"login-" | b"console");
     if display || local || name.starts_with(b"tmux(") || is_terminal(name) {
         Origin::Local
     } else {
@@ -134,11 +123,7 @@ fn origin(from: &[u8]) -> Origin {
 
 /// `tty7`, `ttyS0`, `ttyAMA0`, `pts/3`, `hvc0`, `seat0`.
 fn is_terminal(name: &[u8]) -> bool {
-    let digits = name
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let Some((unnumbered, [_, ..])) = name.split_at_checked(name.len() - digits) else {
         return false;
     };
@@ -151,10 +136,7 @@ fn is_terminal(name: &[u8]) -> bool {
 fn program_name(what: &[u8]) -> &[u8] {
     let mut words = what.split(|&byte| byte == b' ');
     let first = words.find(|word| !word.is_empty()).unwrap_or_default();
-    let name = first
-        .rsplit(|&byte| byte == b'/')
-        .next()
-        .unwrap_or_default();
+    let name = first.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let name = name.strip_suffix(b":").unwrap_or(name);
     match name {
         // All that `w` shows of a process without a command line.
@@ -233,47 +215,24 @@ mod tests {
 
     #[test]
     fn a_service_manager_is_no_session() {
-        assert!(is_service_manager(&row(
-            "",
-            "-",
-            "/lib/systemd/systemd --user"
-        )));
+        assert!(is_service_manager(&row("", "-", "/lib/systemd/systemd --user")));
         assert!(is_service_manager(&row(
             "",
             "",
             "/usr/lib/systemd/systemd --user --deserialize 4"
         )));
-        assert!(!is_service_manager(&row(
-            "pts/0",
-            "-",
-            "/lib/systemd/systemd --user"
-        )));
-        assert!(!is_service_manager(&row(
-            "",
-            "203.0.113.7",
-            "/lib/systemd/systemd --user"
-        )));
+        assert!(!is_service_manager(&row("pts/0", "-", "/lib/systemd/systemd --user")));
+        assert!(!is_service_manager(&row("", "203.0.113.7", "/lib/systemd/systemd --user")));
         assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
-        assert!(!is_service_manager(&row(
-            "",
-            "-",
-            "/lib/systemd/systemd --username"
-        )));
+        assert!(!is_service_manager(&row("", "-", "/lib/systemd/systemd --username")));
         assert!(!is_service_manager(&row("", "-", "")));
     }
 
     #[test]
     fn without_a_terminal_there_is_no_idle_time() {
         let run = Span { began: 0, ended: 0 };
-        assert_eq!(
-            session(&row("", "-", "-bash"), run, CommandShown::None).idle,
-            None
-        );
-        assert!(
-            session(&row("pts/0", "-", "-bash"), run, CommandShown::None)
-                .idle
-                .is_some()
-        );
+        assert_eq!(session(&row("", "-", "-bash"), run, CommandShown::None).idle, None);
+        assert!(session(&row("pts/0", "-", "-bash"), run, CommandShown::None).idle.is_some());
     }
 
     #[test]

@@ -31,12 +31,7 @@ pub struct Answer {
 impl Site {
     /// Answers from this cache.
     pub fn new(cache: Cache, clock: Clock, endpoint: String, options: &Options) -> Site {
-        Site {
-            cache,
-            clock,
-            endpoint,
-            command: options.command,
-        }
+        Site { cache, clock, endpoint, command: options.command }
     }
 
     /// Makes sure that there is a result for a path that shows one: the only step that may run `w`, or wait for it.
@@ -67,9 +62,7 @@ impl Site {
     }
 
     fn page(&self, snapshot: &Snapshot) -> Answer {
-        let age = (self.clock)()
-            .instant
-            .saturating_duration_since(snapshot.ended.instant);
+        let age = (self.clock)().instant.saturating_duration_since(snapshot.ended.instant);
         let page = page::render(snapshot, age, &self.endpoint, self.command);
         Answer {
             status: 200,

@@ -69,12 +69,8 @@ impl Layout {
             return vec![Layout::Toybox];
         }
         let words = words(line);
-        let procps = procps::Columns::of_header(&words)
-            .into_iter()
-            .map(Layout::Procps);
-        let uutils = uutils::Columns::of_header(&words)
-            .into_iter()
-            .map(Layout::Uutils);
+        let procps = procps::Columns::of_header(&words).into_iter().map(Layout::Procps);
+        let uutils = uutils::Columns::of_header(&words).into_iter().map(Layout::Uutils);
         let bsd = bsd::Columns::of_header(&words).into_iter().map(Layout::Bsd);
         procps.chain(uutils).chain(bsd).collect()
     }
@@ -128,11 +124,7 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
         lines.push(line);
         body = rest;
     }
-    read_rows(&layouts, &lines).map(|(shows_from, rows)| Table {
-        users_reported,
-        shows_from,
-        rows,
-    })
+    read_rows(&layouts, &lines).map(|(shows_from, rows)| Table { users_reported, shows_from, rows })
 }
 
 /// Reads all rows in the first layout that fits every one of them; the complaint is about the first layout.
@@ -140,16 +132,13 @@ fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Ro
     let mut complaint = None;
     for layout in layouts {
         let mut rows = Vec::with_capacity(lines.len());
-        let bad = lines
-            .iter()
-            .enumerate()
-            .find_map(|(index, line)| match layout.row(line) {
-                Ok(row) => {
-                    rows.push(row);
-                    None
-                }
-                Err(column) => Some((index + 1, column)),
-            });
+        let bad = lines.iter().enumerate().find_map(|(index, line)| match layout.row(line) {
+            Ok(row) => {
+                rows.push(row);
+                None
+            }
+            Err(column) => Some((index + 1, column)),
+        });
         match bad {
             None => return Ok((layout.shows_from(), rows)),
             Some(bad) => complaint = complaint.or(Some(bad)),
@@ -188,9 +177,7 @@ fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
 fn users_reported(line: &[u8]) -> Option<u64> {
     line.split(|&byte| byte == b',').find_map(|part| {
         let part = part.trim_ascii();
-        let figure = part
-            .strip_suffix(b" users")
-            .or_else(|| part.strip_suffix(b" user"))?;
+        let figure = part.strip_suffix(b" users").or_else(|| part.strip_suffix(b" user"))?;
         number(figure.trim_ascii())
     })
 }
@@ -210,10 +197,8 @@ mod tests {
         "alice    pts/0    203.0.113.7      00:16    1:13   0.00s   ?    vim notes.txt\n";
 
     fn complaint(text: &str) -> String {
-        read(text.as_bytes()).map_or_else(
-            |error| format!("{error:#}"),
-            |table| format!("read: {table:?}"),
-        )
+        read(text.as_bytes())
+            .map_or_else(|error| format!("{error:#}"), |table| format!("read: {table:?}"))
     }
 
     #[test]
@@ -221,30 +206,14 @@ mod tests {
         for (first, users) in [
             ("", None),
             ("\n", None),
-            (
-                " 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90\n",
-                Some(34),
-            ),
-            (
-                " 00:15:37 up  1:23,  27 users,  load average: 1.98, 2.02, 1.74\n",
-                Some(27),
-            ),
-            (
-                " 9:03AM  up 33 secs, 1 user, load averages: 0.16, 0.04, 0.01\n",
-                Some(1),
-            ),
-            (
-                " 9:03AM  33 secs, 0 users, load averages: 0.16, 0.04, 0.01\n",
-                Some(0),
-            ),
+            (" 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90\n", Some(34)),
+            (" 00:15:37 up  1:23,  27 users,  load average: 1.98, 2.02, 1.74\n", Some(27)),
+            (" 9:03AM  up 33 secs, 1 user, load averages: 0.16, 0.04, 0.01\n", Some(1)),
+            (" 9:03AM  33 secs, 0 users, load averages: 0.16, 0.04, 0.01\n", Some(0)),
         ] {
             let text = format!("{first}{HEADER}{ROW}");
             let table = read(text.as_bytes()).map_err(|error| format!("{error:#}"));
-            assert_eq!(
-                table.as_ref().map(|table| table.users_reported),
-                Ok(users),
-                "{text}"
-            );
+            assert_eq!(table.as_ref().map(|table| table.users_reported), Ok(users), "{text}");
             assert_eq!(table.map(|table| table.rows.len()), Ok(1), "{text}");
         }
     }
@@ -252,32 +221,20 @@ mod tests {
     #[test]
     fn what_is_no_table_is_refused_with_its_reason() {
         assert_eq!(complaint(""), "it printed nothing");
-        assert_eq!(
-            complaint(&format!("{HEADER}alice")),
-            "its last line is cut off"
-        );
+        assert_eq!(complaint(&format!("{HEADER}alice")), "its last line is cut off");
         assert_eq!(complaint("\n"), "its header is not known: \"\"");
-        assert_eq!(
-            complaint("\x1b[31m\u{0}\n"),
-            "its header is not known: \"\\x1b[31m\\x00\""
-        );
+        assert_eq!(complaint("\x1b[31m\u{0}\n"), "its header is not known: \"\\x1b[31m\\x00\"");
         assert_eq!(
             complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
             "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
         );
-        assert_eq!(
-            complaint(&format!("a\nb\n{HEADER}")),
-            "its header is not known: \"b\""
-        );
+        assert_eq!(complaint(&format!("a\nb\n{HEADER}")), "its header is not known: \"b\"");
     }
 
     #[test]
     fn a_row_that_ends_early_is_refused_and_its_column_named() {
         let cut_at = |end: usize| {
-            complaint(&format!(
-                "{HEADER}{ROW}{}\n",
-                ROW.get(..end).unwrap_or_default()
-            ))
+            complaint(&format!("{HEADER}{ROW}{}\n", ROW.get(..end).unwrap_or_default()))
         };
         assert_eq!(cut_at(0), "row 2 does not fit the header in column USER");
         assert_eq!(cut_at(12), "row 2 does not fit the header in column TTY");

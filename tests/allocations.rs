@@ -1,11 +1,6 @@
 //! What a cached scrape takes of memory: counted in the whole process, so this test is alone in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
     alloc::System,
@@ -54,11 +49,8 @@ fn serve(table: Vec<u8>) -> SocketAddr {
         RUNS.fetch_add(1, Ordering::Relaxed);
         Ok(table.clone())
     });
-    let options = Options {
-        prefix: "what".to_owned(),
-        timestamps: false,
-        command: CommandShown::None,
-    };
+    let options =
+        Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::None };
     let scraper = Scraper::new(run_w, Box::new(clock::system), options.clone());
     let hour = Duration::from_secs(60 * 60);
     let cache = Cache::new(hour, Box::new(clock::system), scraper);
@@ -77,9 +69,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
 /// Asks, and reads the whole answer into memory that is there already; gives its length.
 fn scrape(client: &mut TcpStream, buffer: &mut [u8]) -> usize {
     const LENGTH: &[u8] = b"Content-Length: ";
-    client
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut read = 0;
     loop {
         let count = client.read(&mut buffer[read..]).unwrap();
@@ -106,10 +96,7 @@ fn cached(rows: usize) -> (usize, Stats) {
     let mut client = TcpStream::connect(serve(table(rows))).unwrap();
     let mut buffer = vec![0; 4 << 20];
     // The first one runs w, and each of the ways through the loop has been gone once after a few more.
-    let length = (0..20)
-        .map(|_| scrape(&mut client, &mut buffer))
-        .max()
-        .unwrap();
+    let length = (0..20).map(|_| scrape(&mut client, &mut buffer)).max().unwrap();
     let region = Region::new(ALLOCATOR);
     for _ in 0..SCRAPES {
         assert_eq!(scrape(&mut client, &mut buffer), length);

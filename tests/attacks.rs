@@ -1,12 +1,7 @@
 //! Nothing that a client or `w` does takes the exporter down. With `EXPORTER_BINARY` these tests run that binary, and hold its
 //! memory against its bounds; without it they run the debug one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]

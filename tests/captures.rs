@@ -3,12 +3,7 @@
 //!
 //! `GOLDEN=rewrite cargo test --test captures` writes the golden files; `git diff` is the review.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
     fs,
@@ -33,24 +28,18 @@ use what::{
 fn main() {
     let arguments = Arguments::from_args();
     let captures = captures("captures");
-    assert!(
-        captures.len() >= 240,
-        "captures are missing: {}",
-        captures.len()
-    );
+    assert!(captures.len() >= 240, "captures are missing: {}", captures.len());
     let golden = captures.iter().cloned().chain(self::captures("documented"));
     let golden = golden.map(|capture| {
-        Trial::test(format!("golden::{}", capture.name), move || {
-            capture.is_as_golden()
-        })
+        Trial::test(format!("golden::{}", capture.name), move || capture.is_as_golden())
     });
     let mut tests: Vec<Trial> = golden.collect();
     let truth = captures.into_iter();
-    tests.extend(truth.map(|capture| {
-        Trial::test(format!("truth::{}", capture.name), move || {
-            capture.is_true()
-        })
-    }));
+    tests.extend(
+        truth.map(|capture| {
+            Trial::test(format!("truth::{}", capture.name), move || capture.is_true())
+        }),
+    );
     libtest_mimic::run(&arguments, tests).exit();
 }
 
@@ -65,14 +54,9 @@ struct Capture {
 }
 
 fn captures(folder: &str) -> Vec<Capture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
     let index = fs::read_to_string(folder.join("index.tsv")).unwrap();
-    let lines = index
-        .lines()
-        .skip(1)
-        .map(|line| line.split('\t').collect::<Vec<_>>());
+    let lines = index.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
     lines
         .map(|fields| Capture {
             name: fields[0].to_owned(),
@@ -102,28 +86,17 @@ impl Capture {
             (self.printed(), self.status, Duration::from_secs(self.taken));
         let run_w = move || match status {
             0 => Ok(printed.clone()),
-            status => Err(Failure {
-                outcome: Outcome::Failed,
-                error: anyhow!("status {status}"),
-            }),
+            status => Err(Failure { outcome: Outcome::Failed, error: anyhow!("status {status}") }),
         };
         let instant = Instant::now();
-        let clock: Clock = Box::new(move || Moment {
-            instant,
-            unix: taken,
-        });
-        let options = Options {
-            prefix: "what".to_owned(),
-            timestamps: false,
-            command: CommandShown::Full,
-        };
+        let clock: Clock = Box::new(move || Moment { instant, unix: taken });
+        let options =
+            Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
         let snapshot = Scraper::new(Box::new(run_w), clock, options).scrape();
         let text = String::from_utf8(snapshot.text.to_vec()).unwrap();
         let differs =
             |line: &str| line.contains("process_") || line.contains("exporter_build_info");
-        text.split_inclusive('\n')
-            .filter(|line| !differs(line))
-            .collect()
+        text.split_inclusive('\n').filter(|line| !differs(line)).collect()
     }
 
     fn is_as_golden(&self) -> Result<(), Failed> {
@@ -151,25 +124,18 @@ impl Capture {
             Err(error) => return Err(format!("{error:#}").into()),
         };
         let taken = i64::try_from(self.taken).unwrap();
-        let run = Span {
-            began: taken,
-            ended: taken,
-        };
+        let run = Span { began: taken, ended: taken };
         let mut read = sessions::of_table(&table, run, CommandShown::Full);
         let mut faults = Vec::new();
         for truth in self.truth() {
-            match read
-                .iter()
-                .position(|session| self.is_session(&truth, session))
-            {
+            match read.iter().position(|session| self.is_session(&truth, session)) {
                 Some(found) => drop(read.remove(found)),
                 None if self.is_left_out(&truth) => {}
                 None => faults.push(format!("not read, though it was there: {truth}")),
             }
         }
         faults.extend(
-            read.iter()
-                .map(|session| format!("read, though it was not there: {session:?}")),
+            read.iter().map(|session| format!("read, though it was not there: {session:?}")),
         );
         match faults.is_empty() {
             true => Ok(()),
@@ -190,14 +156,12 @@ impl Capture {
 
     fn is_left_out(&self, truth: &Value) -> bool {
         let name = truth["name"].as_str().unwrap();
-        LEFT_OUT
-            .iter()
-            .any(|(program, scenario, source, names, _)| {
-                self.program().starts_with(program)
-                    && self.scenario().starts_with(scenario)
-                    && truth["source"].as_str().unwrap().starts_with(source)
-                    && (names.is_empty() || names.contains(&name))
-            })
+        LEFT_OUT.iter().any(|(program, scenario, source, names, _)| {
+            self.program().starts_with(program)
+                && self.scenario().starts_with(scenario)
+                && truth["source"].as_str().unwrap().starts_with(source)
+                && (names.is_empty() || names.contains(&name))
+        })
     }
 
     fn differs(&self, truth: &Value, column: &str) -> bool {
@@ -241,24 +205,15 @@ impl Capture {
             } else {
                 behind
             };
-        let forms = [
-            printable,
-            host.to_owned(),
-            address.to_owned(),
-            format!("{address}{behind}"),
-        ];
+        let forms = [printable, host.to_owned(), address.to_owned(), format!("{address}{behind}")];
         let not_shown = read.is_empty() && !table::read(&self.printed()).unwrap().shows_from;
         // With -i procps writes a mapped address as what it maps.
-        let mapped = address
-            .strip_prefix("::ffff:")
-            .is_some_and(|address| address == read);
+        let mapped = address.strip_prefix("::ffff:").is_some_and(|address| address == read);
         let empty = host.is_empty() && read == "-";
         empty
             || not_shown
             || mapped
-            || forms
-                .iter()
-                .any(|form| self.is_cut(form, read, &[12, 16, 128, 256]))
+            || forms.iter().any(|form| self.is_cut(form, read, &[12, 16, 128, 256]))
     }
 
     fn is_login(&self, truth: &Value, session: &Session) -> bool {
@@ -335,27 +290,9 @@ const LEFT_OUT: &[(&str, &str, &str, &[&str], &str)] = &[
         &["manager"],
         "a service manager is no session: left out by us where the program lists it",
     ),
-    (
-        "debian13",
-        "sdmix",
-        "logind",
-        &["background", "greeter"],
-        "lists the sessions of users only",
-    ),
-    (
-        "busybox",
-        "garbage",
-        "utmp",
-        &[],
-        "found none in this utmp file",
-    ),
-    (
-        "debian",
-        "garbage",
-        "utmp",
-        &[],
-        "found none in this utmp file",
-    ),
+    ("debian13", "sdmix", "logind", &["background", "greeter"], "lists the sessions of users only"),
+    ("busybox", "garbage", "utmp", &[], "found none in this utmp file"),
+    ("debian", "garbage", "utmp", &[], "found none in this utmp file"),
     (
         "debian",
         "mix",
@@ -387,13 +324,7 @@ const LEFT_OUT: &[(&str, &str, &str, &[&str], &str)] = &[
         ],
         "no such user in passwd",
     ),
-    (
-        "procps",
-        "garbage",
-        "utmp",
-        &["pid0"],
-        "its process is gone",
-    ),
+    ("procps", "garbage", "utmp", &["pid0"], "its process is gone"),
 ];
 
 /// Columns that a program prints otherwise than it was: program, names (all if none), column, and why.
@@ -404,51 +335,20 @@ const DIFFERS: &[(&str, &[&str], &str, &str)] = &[
         "login",
         "a clock time, or no year: it was on this day of another year",
     ),
-    (
-        "",
-        &["hugelogin"],
-        "login",
-        "a clock time for any time to come",
-    ),
-    (
-        "busybox",
-        &["x11", "login1728000000", "login31622400"],
-        "login",
-        "no year is printed",
-    ),
-    (
-        "uutils",
-        &["futureidle"],
-        "idle",
-        "0 where the clock was set back",
-    ),
-    (
-        "uutils",
-        &[],
-        "command",
-        "the login process instead of the foreground one",
-    ),
+    ("", &["hugelogin"], "login", "a clock time for any time to come"),
+    ("busybox", &["x11", "login1728000000", "login31622400"], "login", "no year is printed"),
+    ("uutils", &["futureidle"], "idle", "0 where the clock was set back"),
+    ("uutils", &[], "command", "the login process instead of the foreground one"),
     (
         "",
         &["utf8", "ctrl", "zombie", "emptycmd", "emptyboth"],
         "command",
         "what can't be printed is replaced",
     ),
-    (
-        "",
-        &["sudo"],
-        "command",
-        "a process of another user is not chosen",
-    ),
+    ("", &["sudo"], "command", "a process of another user is not chosen"),
     (
         "procps",
-        &[
-            "oddline",
-            "line32",
-            "emptyline",
-            "dotline",
-            "privleader_notty",
-        ],
+        &["oddline", "line32", "emptyline", "dotline", "privleader_notty"],
         "command",
         "has no terminal of that name",
     ),
@@ -464,24 +364,9 @@ const DIFFERS: &[(&str, &[&str], &str, &str)] = &[
         "tty",
         "the name is cleaned, or that of a child's terminal is printed",
     ),
-    (
-        "debian13",
-        &["zombie", "privleader_notty"],
-        "tty",
-        "as procps 4.0.6",
-    ),
-    (
-        "debian13",
-        &["privleader_notty"],
-        "idle",
-        "that of its child's terminal",
-    ),
-    (
-        "",
-        &["x11", "vsftpd", "pts1000"],
-        "command",
-        "has no terminal: the process of its leader",
-    ),
+    ("debian13", &["zombie", "privleader_notty"], "tty", "as procps 4.0.6"),
+    ("debian13", &["privleader_notty"], "idle", "that of its child's terminal"),
+    ("", &["x11", "vsftpd", "pts1000"], "command", "has no terminal: the process of its leader"),
     (
         "",
         &["x11", "vsftpd", "pts1000", "console", "zombie"],

@@ -1,11 +1,6 @@
 //! The files that run the exporter on servers and in containers, and what a container hides from `w`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -20,9 +15,7 @@ use harness::{Exporter, PROGRAM, folder, run, samples, until};
 use sshd::Sshd;
 
 fn contrib(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("contrib")
-        .join(file)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)
 }
 
 const FILES: [&str; 6] = [
@@ -42,10 +35,7 @@ fn every_flag_and_variable_in_them_exists() {
         let named = |word: &&str| {
             word.starts_with("EXPORTER_") || (word.starts_with("--") && word.contains('.'))
         };
-        text.split(separator)
-            .filter(named)
-            .map(str::to_owned)
-            .collect()
+        text.split(separator).filter(named).map(str::to_owned).collect()
     };
     let known = words(&help);
     let mut found = 0;
@@ -65,32 +55,19 @@ fn they_are_accepted_by_what_reads_them() {
     let unit = folder.join("prometheus-what-active-users-exporter.service");
     let text = fs::read_to_string(contrib(FILES[0])).unwrap();
     // The program is not installed where the unit has it.
-    fs::write(
-        &unit,
-        text.replace(
-            "/usr/local/bin/prometheus-what-active-users-exporter",
-            PROGRAM,
-        ),
-    )
-    .unwrap();
+    fs::write(&unit, text.replace("/usr/local/bin/prometheus-what-active-users-exporter", PROGRAM))
+        .unwrap();
     let says = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
     };
-    assert_eq!(
-        says(Command::new("systemd-analyze").arg("verify").arg(&unit)),
-        ""
-    );
+    assert_eq!(says(Command::new("systemd-analyze").arg("verify").arg(&unit)), "");
     let threshold = ["security", "--offline=true", "--threshold=20", "--no-pager"];
     let score = says(Command::new("systemd-analyze").args(threshold).arg(&unit));
     println!("{}", score.lines().last().unwrap());
 
-    says(
-        Command::new("shellcheck")
-            .args(["-s", "sh"])
-            .arg(contrib(FILES[1])),
-    );
+    says(Command::new("shellcheck").args(["-s", "sh"]).arg(contrib(FILES[1])));
     let scripts = [
         contrib("release"),
         contrib("static/build"),
@@ -110,9 +87,7 @@ fn they_are_accepted_by_what_reads_them() {
 /// The exporter behind a script that hides something, in a mount namespace of its own.
 fn hidden_behind(script: &str, namespaces: &[&str]) -> Exporter {
     let mut unshare = Command::new("unshare");
-    unshare
-        .args(["--mount", "--kill-child", "--fork"])
-        .args(namespaces);
+    unshare.args(["--mount", "--kill-child", "--fork"]).args(namespaces);
     Exporter::start(unshare.args(["sh", "-c", &format!("{script}\nexec \"$@\""), "sh", PROGRAM]))
 }
 
@@ -130,30 +105,18 @@ fn what_a_container_hides_each_gives_a_sign() {
     // No files of the host's: an empty host, but for one who knows better.
     let exporter = hidden_behind("mount -t tmpfs none /run", &[]);
     let metrics = exporter.metrics();
-    println!(
-        "no files: users_reported {}, sessions {}",
-        reported(&metrics),
-        sessions(&metrics)
-    );
+    println!("no files: users_reported {}, sessions {}", reported(&metrics), sessions(&metrics));
     assert_eq!((reported(&metrics), sessions(&metrics)), (0, 0));
 
     // No processes of the host's; none of another user.
     let nobody = "mount -t proc -o hidepid=2 none /proc; set -- setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
-    for (name, script, namespaces) in [
-        ("other PIDs", "", &["--pid", "--mount-proc"][..]),
-        ("hidepid", nobody, &[][..]),
-    ] {
+    for (name, script, namespaces) in
+        [("other PIDs", "", &["--pid", "--mount-proc"][..]), ("hidepid", nobody, &[][..])]
+    {
         let exporter = hidden_behind(script, namespaces);
         let metrics = exporter.metrics();
-        println!(
-            "{name}: users_reported {}, sessions {}",
-            reported(&metrics),
-            sessions(&metrics)
-        );
-        assert!(
-            reported(&metrics) >= 1 && sessions(&metrics) == 0,
-            "{name}: {metrics}"
-        );
+        println!("{name}: users_reported {}, sessions {}", reported(&metrics), sessions(&metrics));
+        assert!(reported(&metrics) >= 1 && sessions(&metrics) == 0, "{name}: {metrics}");
         until("the remedy in the log", || exporter.log().len() == 2);
         assert!(
             exporter.log()[1].contains("give it the host's PID namespace"),

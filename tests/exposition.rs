@@ -1,12 +1,7 @@
 //! Whatever users, terminals, hosts and commands are called, the answer is read back by an independent parser to the same labels,
 //! with no sample twice, in both formats.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -82,9 +77,7 @@ fn family<const N: usize>(
     labels: [&str; N],
 ) -> BTreeMap<[String; N], f64> {
     let of_name = samples.iter().filter(|((family, _), _)| family == name);
-    of_name
-        .map(|((_, found), value)| (labels.map(|label| found[label].clone()), *value))
-        .collect()
+    of_name.map(|((_, found), value)| (labels.map(|label| found[label].clone()), *value)).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -130,17 +123,10 @@ fn counted<const N: usize>(keys: impl Iterator<Item = [String; N]>) -> BTreeMap<
 }
 
 fn render(rows: Vec<Row>, format: Format) -> String {
-    let table = Table {
-        users_reported: Some(7),
-        shows_from: true,
-        rows,
-    };
+    let table = Table { users_reported: Some(7), shows_from: true, rows };
     let sessions = sessions::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
-    let options = Options {
-        prefix: "what".to_owned(),
-        timestamps: true,
-        command: CommandShown::Full,
-    };
+    let options =
+        Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {
         outcome: Outcome::Ok,
         took: Duration::from_micros(4321),
@@ -194,27 +180,12 @@ fn row(texts: &Texts) -> Row<'_> {
 fn every_golden_answer_is_read_by_an_independent_parser() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut count = 0;
-    let folders = fs::read_dir(root.join("captures"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    for folder in folders
-        .chain([root.join("documented")])
-        .filter(|folder| folder.is_dir())
-    {
-        for file in fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-        {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "prom")
-            {
+    let folders = fs::read_dir(root.join("captures")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.chain([root.join("documented")]).filter(|folder| folder.is_dir()) {
+        for file in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "prom") {
                 let samples = parsed(&fs::read_to_string(&file).unwrap(), Format::Text);
-                assert!(
-                    samples.keys().any(|(name, _)| name == "what_up"),
-                    "{}",
-                    file.display()
-                );
+                assert!(samples.keys().any(|(name, _)| name == "what_up"), "{}", file.display());
                 count += 1;
             }
         }
@@ -233,25 +204,12 @@ fn both_formats_hold_the_same_samples_and_no_value_is_negative() {
     let render = |format| parsed(&render(vec![row(&texts)], format), format);
     // The family of a counter or an information is named without its ending in OpenMetrics.
     let named = |samples: Samples| -> BTreeMap<_, _> {
-        let base = |name: &str| {
-            name.trim_end_matches("_total")
-                .trim_end_matches("_info")
-                .to_owned()
-        };
-        samples
-            .into_iter()
-            .map(|((name, labels), value)| ((base(&name), labels), value))
-            .collect()
+        let base =
+            |name: &str| name.trim_end_matches("_total").trim_end_matches("_info").to_owned();
+        samples.into_iter().map(|((name, labels), value)| ((base(&name), labels), value)).collect()
     };
-    let (text, openmetrics) = (
-        named(render(Format::Text)),
-        named(render(Format::OpenMetrics)),
-    );
+    let (text, openmetrics) = (named(render(Format::Text)), named(render(Format::OpenMetrics)));
     let names = |samples: &Samples| samples.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&text), names(&openmetrics));
-    assert!(
-        text.values()
-            .chain(openmetrics.values())
-            .all(|value| *value >= 0.0)
-    );
+    assert!(text.values().chain(openmetrics.values()).all(|value| *value >= 0.0));
 }

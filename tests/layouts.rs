@@ -1,11 +1,6 @@
 //! Printers of each layout, as the programs' sources have them, with random fields: what they print is read back the same.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use what::{
@@ -45,9 +40,8 @@ fn procps_interval() -> impl Strategy<Value = String> {
 }
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn procps_login() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -59,28 +53,15 @@ fn procps_login() -> impl Strategy<Value = String> {
 }
 
 fn what() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just(String::new()),
-        Just(" both ends ".to_owned()),
-        "[ -~]{0,80}"
-    ]
+    prop_oneof![Just(String::new()), Just(" both ends ".to_owned()), "[ -~]{0,80}"]
 }
 
 fn procps_fields() -> impl Strategy<Value = Fields> {
     let from = prop_oneof![Just(String::new()), word(300)];
     let tty = prop_oneof![Just(String::new()), word(12)];
     let interval = procps_interval;
-    (
-        word(40),
-        tty,
-        from,
-        procps_login(),
-        interval(),
-        interval(),
-        interval(),
-        what(),
-    )
-        .prop_map(|(user, tty, from, login, idle, jcpu, pcpu, what)| Fields {
+    (word(40), tty, from, procps_login(), interval(), interval(), interval(), what()).prop_map(
+        |(user, tty, from, login, idle, jcpu, pcpu, what)| Fields {
             user,
             tty,
             from,
@@ -89,7 +70,8 @@ fn procps_fields() -> impl Strategy<Value = Fields> {
             jcpu,
             pcpu,
             what,
-        })
+        },
+    )
 }
 
 fn cut(text: &str, width: usize) -> &str {
@@ -116,13 +98,7 @@ struct Procps {
 }
 
 fn procps() -> impl Strategy<Value = Procps> {
-    (
-        8..=32usize,
-        proptest::option::of(8..=256usize),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    )
+    (8..=32usize, proptest::option::of(8..=256usize), any::<bool>(), any::<bool>(), any::<bool>())
         .prop_map(|(user, from, aligned, old, short)| Procps {
             user,
             from,
@@ -135,9 +111,7 @@ fn procps() -> impl Strategy<Value = Procps> {
 impl Procps {
     fn header(&self) -> String {
         let user = self.user;
-        let from = self
-            .from
-            .map_or(String::new(), |width| format!("{:width$}", "FROM"));
+        let from = self.from.map_or(String::new(), |width| format!("{:width$}", "FROM"));
         let login = match (self.from, self.aligned, self.old) {
             (None, false, _) | (_, _, true) => "  LOGIN@",
             _ => " LOGIN@",
@@ -145,19 +119,17 @@ impl Procps {
         let what = if self.aligned { "  WHAT" } else { " WHAT" };
         match self.short {
             true => format!("{:user$} TTY      {from}   IDLE WHAT\n", "USER"),
-            false => format!(
-                "{:user$} TTY      {from}{login}   IDLE   JCPU   PCPU{what}\n",
-                "USER"
-            ),
+            false => {
+                format!("{:user$} TTY      {from}{login}   IDLE   JCPU   PCPU{what}\n", "USER")
+            }
         }
     }
 
     fn row(&self, fields: &Fields) -> String {
         let (user, tty) = (self.user, cut(&fields.tty, 8));
         let name = cut(&fields.user, user);
-        let from = self.from.map_or(String::new(), |width| {
-            format!("{:width$}", cut(&fields.from, width))
-        });
+        let from =
+            self.from.map_or(String::new(), |width| format!("{:width$}", cut(&fields.from, width)));
         let (idle, what) = (&fields.idle, &fields.what);
         match self.short {
             true => format!("{name:user$} {tty:8} {from}{idle} {what}\n"),
@@ -173,10 +145,7 @@ impl Procps {
         Row {
             user: cut(&fields.user, self.user).as_bytes(),
             tty: cut(&fields.tty, 8).as_bytes(),
-            from: self
-                .from
-                .map_or("", |width| cut(&fields.from, width))
-                .as_bytes(),
+            from: self.from.map_or("", |width| cut(&fields.from, width)).as_bytes(),
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
             idle: interval(&fields.idle),
             cpu: interval(&fields.jcpu).filter(|_| !self.short),
@@ -210,15 +179,8 @@ fn bsd_idle() -> impl Strategy<Value = String> {
 }
 
 fn bsd_fields() -> impl Strategy<Value = Fields> {
-    (
-        word(32),
-        word(12),
-        word(60),
-        bsd_login(),
-        bsd_idle(),
-        what(),
-    )
-        .prop_map(|(user, tty, from, login, idle, what)| Fields {
+    (word(32), word(12), word(60), bsd_login(), bsd_idle(), what()).prop_map(
+        |(user, tty, from, login, idle, what)| Fields {
             user,
             tty,
             from,
@@ -227,7 +189,8 @@ fn bsd_fields() -> impl Strategy<Value = Fields> {
             jcpu: String::new(),
             pcpu: String::new(),
             what,
-        })
+        },
+    )
 }
 
 fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<'f> {

@@ -1,12 +1,7 @@
 //! What stands in `contrib`, used as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's
 //! Prometheus and Alertmanager, and the move from the Node.js exporter.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -37,22 +32,10 @@ use sshd::{Sshd, free_port};
 const NODE_FLAGS: [(&str, &str, &str); 6] = [
     ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1"),
     ("--listen.port", "EXPORTER_LISTEN_PORT", "9839"),
-    (
-        "--metrics.endpoint",
-        "EXPORTER_METRICS_ENDPOINT",
-        "/metrics",
-    ),
+    ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/metrics"),
     ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "what"),
-    (
-        "--metrics.with-timestamp",
-        "EXPORTER_METRICS_APPEND_TIMESTAMP",
-        "false",
-    ),
-    (
-        "--scrape.interval",
-        "EXPORTER_CHECK_INTERVAL_MILLIS",
-        "5000",
-    ),
+    ("--metrics.with-timestamp", "EXPORTER_METRICS_APPEND_TIMESTAMP", "false"),
+    ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000"),
 ];
 
 /// The metrics that it lists, and their labels.
@@ -63,9 +46,7 @@ const NODE_METRICS: [(&str, &[&str]); 3] = [
 ];
 
 fn contrib(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("contrib")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -79,22 +60,13 @@ fn with(text: &str, changes: &[(&str, &str)]) -> String {
 
 /// A scrape configuration that finds the rules, and scrapes every second.
 fn quick(name: &str, changes: &[(&str, &str)]) -> String {
-    let rules = format!(
-        "{}/contrib/prometheus/alerts.yml",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let rules = format!("{}/contrib/prometheus/alerts.yml", env!("CARGO_MANIFEST_DIR"));
     let text = contrib(name);
-    let settings = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'));
+    let settings = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let settings = settings.map(|line| format!("{line}\n")).collect::<String>();
     let settings = with(
         &settings,
-        &[
-            ("  - alerts.yml", &format!("  - {rules}")),
-            (": 15s", ": 1s"),
-            (": 10s", ": 1s"),
-        ],
+        &[("  - alerts.yml", &format!("  - {rules}")), (": 15s", ": 1s"), (": 10s", ": 1s")],
     );
     with(&settings, changes)
 }
@@ -103,45 +75,26 @@ fn quick(name: &str, changes: &[(&str, &str)]) -> String {
 fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
     let help = harness::run(&["--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
-    let w = format!(
-        "cat {}",
-        fixture("captures/debian12-procps-4.0.2/mix.i.txt")
-    );
+    let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     for (flag, variable, value) in NODE_FLAGS {
-        assert!(
-            help.contains(flag) && help.contains(variable),
-            "{flag}, {variable}: {help}"
-        );
-        let output = program()
-            .args(["--once", "--w.command", &w, flag, value])
-            .output()
-            .unwrap();
+        assert!(help.contains(flag) && help.contains(variable), "{flag}, {variable}: {help}");
+        let output = program().args(["--once", "--w.command", &w, flag, value]).output().unwrap();
         assert!(output.status.success(), "{flag} {value}: {output:?}");
         // That it is read at all: a value that can't be is an error that names it.
-        let wrong = program()
-            .args(["--once", "--w.command", &w])
-            .env(variable, "9 9")
-            .output()
-            .unwrap();
+        let wrong =
+            program().args(["--once", "--w.command", &w]).env(variable, "9 9").output().unwrap();
         assert!(!wrong.status.success(), "{variable}: {wrong:?}");
-        assert!(
-            String::from_utf8_lossy(&wrong.stderr).contains(variable),
-            "{variable}: {wrong:?}"
-        );
+        assert!(String::from_utf8_lossy(&wrong.stderr).contains(variable), "{variable}: {wrong:?}");
     }
     let text = once(&["--w.command", &w]);
     for (metric, labels) in NODE_METRICS {
         let start = format!("{metric}{{");
-        let mut samples = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(&start))
-            .peekable();
+        let mut samples = text.lines().filter_map(|line| line.strip_prefix(&start)).peekable();
         assert!(samples.peek().is_some(), "no {metric}: {text}");
         for sample in samples {
             // No value in this capture holds such a thing.
-            let named = sample
-                .split("=\"")
-                .map(|part| part.rsplit(['"', ',', '{']).next().unwrap());
+            let named =
+                sample.split("=\"").map(|part| part.rsplit(['"', ',', '{']).next().unwrap());
             let mut named: Vec<&str> = named.filter(|name| !name.contains(' ')).collect();
             named.sort_unstable();
             assert_eq!(named, labels, "{metric} {sample}");
@@ -152,19 +105,11 @@ fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
 /// It lists `what` as the default prefix, and uses none: what_up, and the others bare.
 #[test]
 fn an_empty_prefix_gives_the_names_that_the_node_exporter_serves_by_default() {
-    let w = format!(
-        "cat {}",
-        fixture("captures/debian12-procps-4.0.2/mix.i.txt")
-    );
+    let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     let text = once(&["--w.command", &w, "--metrics.prefix="]);
-    for name in [
-        "what_up",
-        "user_sessions_currently_active",
-        "each_session_currently_active",
-    ] {
+    for name in ["what_up", "user_sessions_currently_active", "each_session_currently_active"] {
         assert!(
-            text.lines()
-                .any(|line| line.starts_with(&format!("{name}{{"))),
+            text.lines().any(|line| line.starts_with(&format!("{name}{{"))),
             "no {name}: {text}"
         );
     }
@@ -172,36 +117,19 @@ fn an_empty_prefix_gives_the_names_that_the_node_exporter_serves_by_default() {
 
 #[test]
 fn every_alert_has_a_severity_and_words_and_tests() {
-    let (rules, tests) = (
-        contrib("prometheus/alerts.yml"),
-        contrib("prometheus/alerts_test.yml"),
-    );
+    let (rules, tests) = (contrib("prometheus/alerts.yml"), contrib("prometheus/alerts_test.yml"));
     let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
     assert!(!alerts.is_empty());
     for alert in alerts {
         let name = alert.lines().next().unwrap();
-        for key in [
-            "severity: ",
-            "summary: \"",
-            "description: \"",
-            "runbook: \"",
-        ] {
-            assert_eq!(
-                alert.matches(&format!("  {key}")).count(),
-                1,
-                "{name}: {key}"
-            );
+        for key in ["severity: ", "summary: \"", "description: \"", "runbook: \""] {
+            assert_eq!(alert.matches(&format!("  {key}")).count(), 1, "{name}: {key}");
         }
         let mut lines = alert.lines();
-        let description = lines
-            .find(|line| line.trim_start().starts_with("description:"))
-            .unwrap();
+        let description = lines.find(|line| line.trim_start().starts_with("description:")).unwrap();
         if alert.contains("what_each_session_") {
             for label in ["$labels.user", "$labels.tty", "$labels.ip"] {
-                assert!(
-                    description.contains(label),
-                    "{name}: {label} is not in {description}"
-                );
+                assert!(description.contains(label), "{name}: {label} is not in {description}");
             }
         }
         assert!(
@@ -217,12 +145,7 @@ fn every_alert_has_a_severity_and_words_and_tests() {
 #[ignore = "needs Debian's prometheus"]
 fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     let folder = folder();
-    for file in [
-        "alerts.yml",
-        "alerts_test.yml",
-        "prometheus.yml",
-        "prometheus-fleet.yml",
-    ] {
+    for file in ["alerts.yml", "alerts_test.yml", "prometheus.yml", "prometheus-fleet.yml"] {
         fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
     }
     for job in ["servers", "private"] {
@@ -251,25 +174,16 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
 
     // The commands for other prefixes that stand in the file itself, carried out on the tests too.
     let rules = contrib("prometheus/alerts.yml");
-    let commands: Vec<&str> = rules
-        .lines()
-        .filter_map(|line| line.strip_prefix("#   sed "))
-        .collect();
+    let commands: Vec<&str> =
+        rules.lines().filter_map(|line| line.strip_prefix("#   sed ")).collect();
     assert_eq!(commands.len(), 2, "{rules}");
     for command in commands {
         let (_, result) = command.split_once(" > ").unwrap();
-        let of_tests = with(
-            command,
-            &[
-                (" alerts.yml", " alerts_test.yml"),
-                (result, "other_test.yml"),
-            ],
-        );
-        for command in [
-            command,
-            &of_tests,
-            &format!("-i 's/- alerts.yml/- {result}/' other_test.yml"),
-        ] {
+        let of_tests =
+            with(command, &[(" alerts.yml", " alerts_test.yml"), (result, "other_test.yml")]);
+        for command in
+            [command, &of_tests, &format!("-i 's/- alerts.yml/- {result}/' other_test.yml")]
+        {
             let sed = Command::new("sh")
                 .args(["-c", &format!("sed {command}")])
                 .current_dir(&folder)
@@ -280,11 +194,8 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
         promtool(&format!("check rules {result}"));
         promtool("test rules other_test.yml");
         let result = fs::read_to_string(folder.join(result)).unwrap();
-        let left: Vec<&str> = result
-            .split("what_")
-            .skip(1)
-            .filter(|rest| !rest.starts_with("up"))
-            .collect();
+        let left: Vec<&str> =
+            result.split("what_").skip(1).filter(|rest| !rest.starts_with("up")).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -303,20 +214,14 @@ fn targets(folder: &Path, job: &str, target: &str) {
 #[ignore = "needs Debian's prometheus"]
 fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     let exporters = ["mix", "sdmix"].map(|scenario| {
-        let w = fixture(&format!(
-            "captures/debian13-procps-4.0.4/{scenario}.ienv256.txt"
-        ));
+        let w = fixture(&format!("captures/debian13-procps-4.0.4/{scenario}.ienv256.txt"));
         Exporter::of(&format!("cat {w}"), &["--metrics.command=full"])
     });
     let folder = folder();
     // The one by name, the other by address.
     let port = exporters[0].address.rsplit(':').next().unwrap();
     for job in ["servers", "private"] {
-        targets(
-            &folder,
-            job,
-            &format!("localhost:{port}', '{}", exporters[1].address),
-        );
+        targets(&folder, job, &format!("localhost:{port}', '{}", exporters[1].address));
     }
     let configuration = quick(
         "prometheus/prometheus-fleet.yml",
@@ -325,13 +230,9 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     let prometheus = Prometheus::configured(&configuration);
     let value = |query: &str| {
         let found = prometheus.query(query);
-        found
-            .first()
-            .map(|first| first["value"][1].as_str().unwrap().to_owned())
+        found.first().map(|first| first["value"][1].as_str().unwrap().to_owned())
     };
-    until("both jobs", || {
-        value("count(up == 1)").as_deref() == Some("4")
-    });
+    until("both jobs", || value("count(up == 1)").as_deref() == Some("4"));
     for instance in ["localhost", &exporters[1].address] {
         assert_eq!(
             value(&format!("count(up{{instance='{instance}'}})")).as_deref(),
@@ -349,37 +250,22 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     let sums = |job: &str| {
         format!("sum by (instance, user, tty) (what_each_session_currently_active{{job='{job}'}})")
     };
-    let same = value(&format!(
-        "count({} == {})",
-        sums("what"),
-        sums("what-private")
-    ));
+    let same = value(&format!("count({} == {})", sums("what"), sums("what-private")));
     assert_eq!(same, value(&format!("count({})", sums("what"))));
     let sessions = prometheus.query("what_each_session_currently_active{job='what-private'}");
-    let from: Vec<&str> = sessions
-        .iter()
-        .map(|series| series["metric"]["ip"].as_str().unwrap_or_default())
-        .collect();
+    let from: Vec<&str> =
+        sessions.iter().map(|series| series["metric"]["ip"].as_str().unwrap_or_default()).collect();
     println!("{from:?}");
-    assert!(
-        from.iter().any(|from| from.starts_with("hidden-")),
-        "{from:?}"
-    );
+    assert!(from.iter().any(|from| from.starts_with("hidden-")), "{from:?}");
     for session in sessions {
         let from = session["metric"]["ip"].as_str().unwrap_or_default();
         assert!(
             ["", "-", ":0", ":pts/3:S.0", "tmux(1234).%0"].contains(&from)
-                || from
-                    .strip_prefix("hidden-")
-                    .is_some_and(|hash| hash.parse::<u16>().is_ok()),
+                || from.strip_prefix("hidden-").is_some_and(|hash| hash.parse::<u16>().is_ok()),
             "{session}"
         );
         assert!(
-            session["metric"]
-                .as_object()
-                .unwrap()
-                .keys()
-                .all(|label| !label.starts_with("__tmp")),
+            session["metric"].as_object().unwrap().keys().all(|label| !label.starts_with("__tmp")),
             "{session}"
         );
     }
@@ -403,10 +289,7 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     let w = FakeW::new("sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE");
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
     // A host where nobody is logged in.
-    let empty = format!(
-        "cat {}",
-        fixture("captures/debian12-procps-4.0.2/none.plain.txt")
-    );
+    let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
     let empty = Exporter::of(&empty, &[]);
     let prometheus =
         Prometheus::scraping(&format!("{}', '{}", exporter.address, empty.address), "");
@@ -416,21 +299,11 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     let mut panels = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         let kind = panel["type"].as_str().unwrap();
-        assert!(
-            ["stat", "table", "timeseries", "row"].contains(&kind),
-            "{kind} is not built in"
-        );
-        assert!(
-            !panels.contains(&&panel["id"]),
-            "a second panel {}",
-            panel["id"]
-        );
+        assert!(["stat", "table", "timeseries", "row"].contains(&kind), "{kind} is not built in");
+        assert!(!panels.contains(&&panel["id"]), "a second panel {}", panel["id"]);
         panels.push(&panel["id"]);
         let targets = panel["targets"].as_array();
-        assert!(
-            kind == "row" || targets.is_some_and(|targets| !targets.is_empty()),
-            "{panel}"
-        );
+        assert!(kind == "row" || targets.is_some_and(|targets| !targets.is_empty()), "{panel}");
         queries.extend(
             targets
                 .into_iter()
@@ -445,16 +318,9 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     queries.extend(logins);
     println!("{} queries", queries.len());
     for (title, query) in queries {
-        let plain = query
-            .replace("$instance", ".*")
-            .replace("$__rate_interval", "10s");
-        assert!(
-            !plain.contains('$'),
-            "{title}: an unknown variable in {query}"
-        );
-        until(&format!("rows for {title}: {plain}"), || {
-            !prometheus.query(&plain).is_empty()
-        });
+        let plain = query.replace("$instance", ".*").replace("$__rate_interval", "10s");
+        assert!(!plain.contains('$'), "{title}: an unknown variable in {query}");
+        until(&format!("rows for {title}: {plain}"), || !prometheus.query(&plain).is_empty());
     }
     let page = contrib("migrating-from-node.md");
     let queries = page
@@ -465,22 +331,15 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     println!("{} queries on the page", queries.len());
     assert!(!queries.is_empty());
     for query in queries {
-        until(&format!("rows for {query}"), || {
-            !prometheus.query(query).is_empty()
-        });
+        until(&format!("rows for {query}"), || !prometheus.query(query).is_empty());
     }
     // What fills the variable for hosts.
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let instance = variables
-        .iter()
-        .find(|variable| variable["name"] == "instance")
-        .unwrap();
+    let instance = variables.iter().find(|variable| variable["name"] == "instance").unwrap();
     assert_eq!(instance["definition"], "label_values(what_up, instance)");
     let hosts = prometheus.query("what_up");
     assert!(
-        hosts
-            .iter()
-            .any(|host| host["metric"]["instance"] == exporter.address.as_str()),
+        hosts.iter().any(|host| host["metric"]["instance"] == exporter.address.as_str()),
         "{hosts:?}"
     );
 }
@@ -499,12 +358,7 @@ impl Alertmanager {
         let alerts = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&alerts);
         // Lives as long as the test.
-        thread::spawn(move || {
-            listener
-                .incoming()
-                .flatten()
-                .for_each(|stream| take(stream, &told))
-        });
+        thread::spawn(move || listener.incoming().flatten().for_each(|stream| take(stream, &told)));
         let folder: PathBuf = folder();
         let configuration = format!(
             "route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}\nreceivers: [{{name: hook, webhook_configs: [{{url: 'http://{hook}/'}}]}}]\n"
@@ -512,29 +366,16 @@ impl Alertmanager {
         fs::write(folder.join("alertmanager.yml"), configuration).unwrap();
         let port = free_port();
         let mut command = Command::new("prometheus-alertmanager");
-        command.arg(format!(
-            "--config.file={}",
-            folder.join("alertmanager.yml").display()
-        ));
+        command.arg(format!("--config.file={}", folder.join("alertmanager.yml").display()));
         command.arg(format!("--storage.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         // One alone: no port for others.
         command.arg("--cluster.listen-address=");
         let log = File::create(folder.join("log")).unwrap();
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let alertmanager = Alertmanager {
-            process,
-            port,
-            alerts,
-        };
-        until("Alertmanager", || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        let process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let alertmanager = Alertmanager { process, port, alerts };
+        until("Alertmanager", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         alertmanager
     }
 
@@ -570,9 +411,7 @@ fn take(stream: TcpStream, told: &Mutex<Vec<Value>>) {
     let mut body = vec![0; length];
     if reader.read_exact(&mut body).is_ok() {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        told.lock()
-            .unwrap()
-            .extend(body["alerts"].as_array().into_iter().flatten().cloned());
+        told.lock().unwrap().extend(body["alerts"].as_array().into_iter().flatten().cloned());
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let _ = reader.into_inner().write_all(answer);
     }
@@ -590,18 +429,12 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
         "prometheus/prometheus.yml",
         &[
             ("127.0.0.1:9839", &exporter.address),
-            (
-                "127.0.0.1:9093",
-                &format!("127.0.0.1:{}", alertmanager.port),
-            ),
+            ("127.0.0.1:9093", &format!("127.0.0.1:{}", alertmanager.port)),
         ],
     );
     let prometheus = Prometheus::configured(&configuration);
     until("the first scrape", || {
-        prometheus
-            .query("what_up")
-            .first()
-            .is_some_and(|up| up["value"][1] == "1")
+        prometheus.query("what_up").first().is_some_and(|up| up["value"][1] == "1")
     });
     let mallory = sshd.user("mallory");
     assert_eq!(alertmanager.last("WhatUnlistedUser", &mallory), None);
@@ -609,30 +442,16 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
     let login = sshd.login(&mallory);
     for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
         until(alert, || {
-            alertmanager
-                .last(alert, &mallory)
-                .is_some_and(|told| told["status"] == "firing")
+            alertmanager.last(alert, &mallory).is_some_and(|told| told["status"] == "firing")
         });
         let told = alertmanager.last(alert, &mallory).unwrap();
-        println!(
-            "{alert}: {}: {}",
-            told["status"], told["annotations"]["description"]
-        );
+        println!("{alert}: {}: {}", told["status"], told["annotations"]["description"]);
         assert_eq!(told["labels"]["ip"], "127.0.0.1", "{told}");
         let tty = told["labels"]["tty"].as_str().unwrap();
         assert!(tty.starts_with("pts/"), "{told}");
         let description = told["annotations"]["description"].as_str().unwrap();
-        assert!(
-            description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")),
-            "{told}"
-        );
-        assert!(
-            told["annotations"]["runbook"]
-                .as_str()
-                .unwrap()
-                .contains("w -i"),
-            "{told}"
-        );
+        assert!(description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")), "{told}");
+        assert!(told["annotations"]["runbook"].as_str().unwrap().contains("w -i"), "{told}");
     }
     // Loopback is in the networks.
     assert_eq!(alertmanager.last("WhatForeignSource", &mallory), None);
@@ -640,9 +459,7 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
     drop(login);
     for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
         until(&format!("the end of {alert}"), || {
-            alertmanager
-                .last(alert, &mallory)
-                .is_some_and(|told| told["status"] == "resolved")
+            alertmanager.last(alert, &mallory).is_some_and(|told| told["status"] == "resolved")
         });
         let told = alertmanager.last(alert, &mallory).unwrap();
         println!("{alert}: {} at {}", told["status"], told["endsAt"]);

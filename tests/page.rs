@@ -1,11 +1,6 @@
 //! The landing page in a real browser, with hostile names.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -27,21 +22,12 @@ fn rendered(exporter: &Exporter, name: &str, arguments: &[&str]) -> String {
         "--no-first-run",
         "--disable-sync",
     ]);
-    chromium.args([
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--dump-dom",
-    ]);
-    chromium
-        .arg(format!("--user-data-dir={}", folder.display()))
-        .args(arguments);
+    chromium.args(["--disable-background-networking", "--disable-component-update", "--dump-dom"]);
+    chromium.arg(format!("--user-data-dir={}", folder.display())).args(arguments);
     if let Ok(pictures) = std::env::var("PICTURES") {
         chromium.arg(format!("--screenshot={pictures}/{name}.png"));
     }
-    let output = chromium
-        .arg(format!("http://{}/", exporter.address))
-        .output()
-        .unwrap();
+    let output = chromium.arg(format!("http://{}/", exporter.address)).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -50,19 +36,14 @@ fn rendered(exporter: &Exporter, name: &str, arguments: &[&str]) -> String {
 fn hostile_names_neither_run_nor_break_the_table() {
     let long = "a".repeat(256);
     let names = [
-        (
-            "<script>alert(1)</script>",
-            "\"><img src=x onerror=alert(1)>",
-        ),
+        ("<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>"),
         ("</td></table>", "'\"&lt;"),
         ("\u{202e}evil\u{2066}", "\u{202e}moc.elpmaxe"),
         ("alice", long.as_str()),
     ];
-    let mut table = format!(
-        "{:32} TTY      {:255}  LOGIN@   IDLE   JCPU   PCPU WHAT\n",
-        "USER", "FROM"
-    )
-    .into_bytes();
+    let mut table =
+        format!("{:32} TTY      {:255}  LOGIN@   IDLE   JCPU   PCPU WHAT\n", "USER", "FROM")
+            .into_bytes();
     for (user, from) in names {
         let padded = |text: &str, width: usize| {
             let mut bytes = text.as_bytes().to_vec();
@@ -74,44 +55,15 @@ fn hostile_names_neither_run_nor_break_the_table() {
     }
     let file = folder().join("table");
     fs::write(&file, table).unwrap();
-    let exporter = Exporter::of(
-        &format!("cat {}", file.display()),
-        &["--metrics.command=full"],
-    );
+    let exporter = Exporter::of(&format!("cat {}", file.display()), &["--metrics.command=full"]);
     for (name, arguments) in [
-        (
-            "light",
-            [
-                "--window-size=1000,600",
-                "--blink-settings=preferredColorScheme=1",
-            ],
-        ),
-        (
-            "dark",
-            [
-                "--window-size=1000,600",
-                "--blink-settings=preferredColorScheme=0",
-            ],
-        ),
-        (
-            "phone",
-            [
-                "--window-size=500,900",
-                "--blink-settings=preferredColorScheme=1",
-            ],
-        ),
+        ("light", ["--window-size=1000,600", "--blink-settings=preferredColorScheme=1"]),
+        ("dark", ["--window-size=1000,600", "--blink-settings=preferredColorScheme=0"]),
+        ("phone", ["--window-size=500,900", "--blink-settings=preferredColorScheme=1"]),
     ] {
         let document = rendered(&exporter, name, &arguments);
-        assert_eq!(
-            document.matches("<tr>").count(),
-            1 + names.len(),
-            "{document}"
-        );
-        assert_eq!(
-            document.matches("<td").count(),
-            6 * names.len(),
-            "{document}"
-        );
+        assert_eq!(document.matches("<tr>").count(), 1 + names.len(), "{document}");
+        assert_eq!(document.matches("<td").count(), 6 * names.len(), "{document}");
         for element in ["<script", "<img", "<b>", "\u{202e}", "\u{2066}"] {
             assert!(!document.contains(element), "{element}: {document}");
         }

@@ -1,12 +1,7 @@
 //! `contrib/nginx/what.conf`, used as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus
 //! that scrapes through it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -79,24 +74,12 @@ impl Nginx {
             .arg("-c")
             .arg(folder.join("nginx.conf"))
             .args(["-e", "stderr"]);
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut nginx = Nginx {
-            process,
-            port,
-            folder,
-        };
+        let process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut nginx = Nginx { process, port, folder };
         until("nginx", || {
             let ended = nginx.process.try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "{}",
-                fs::read_to_string(nginx.folder.join("log")).unwrap()
-            );
+            assert!(ended.is_none(), "{}", fs::read_to_string(nginx.folder.join("log")).unwrap());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         nginx
@@ -120,10 +103,7 @@ impl Nginx {
     }
 
     fn authority(&self) -> String {
-        format!(
-            "    tls_config: {{ca_file: {}/what.crt}}\n",
-            self.folder.display()
-        )
+        format!("    tls_config: {{ca_file: {}/what.crt}}\n", self.folder.display())
     }
 }
 
@@ -135,16 +115,8 @@ impl Drop for Nginx {
 }
 
 fn sh(folder: &Path, script: &str) {
-    let output = Command::new("sh")
-        .args(["-c", script])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{script}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -159,10 +131,7 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
         let up = prometheus.query("what_up");
         up.first().is_some_and(|up| up["value"][1] == "1")
     });
-    println!(
-        "{}",
-        prometheus.query("what_user_sessions_currently_active{user=\"alice\"}")[0]
-    );
+    println!("{}", prometheus.query("what_user_sessions_currently_active{user=\"alice\"}")[0]);
     drop(prometheus);
 
     // A scrape that was under way is over when both have written it down.
@@ -170,10 +139,7 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
     let runs = fake.runs();
     for (settings, status) in [
         (nginx.authority(), Some("401")),
-        (
-            format!("{}{}", Nginx::password("wrong"), nginx.authority()),
-            Some("401"),
-        ),
+        (format!("{}{}", Nginx::password("wrong"), nginx.authority()), Some("401")),
         // Without the authority it does not even ask.
         (Nginx::password(PASSWORD), None),
     ] {
@@ -188,10 +154,7 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
         let told = nginx.statuses().split_off(before);
         println!("{settings}{told:?}");
         assert_eq!(told.first().map(String::as_str), status);
-        assert!(
-            told.iter().all(|told| Some(told.as_str()) == status),
-            "{told:?}"
-        );
+        assert!(told.iter().all(|told| Some(told.as_str()) == status), "{told:?}");
     }
     assert_eq!(fake.runs(), runs, "a refused scrape came through");
 }

@@ -1,12 +1,7 @@
 //! The real thing: logins over a real sshd, scraped by a real Prometheus. Needs Debian's packages and root; `.ci/run` installs
 //! them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -36,37 +31,20 @@ fn prometheus_sees_real_logins_come_and_go() {
     let (alice, bob) = (sshd.user("alice"), sshd.user("bob"));
     let (alice_in, bob_in) = (sshd.login(&alice), sshd.login(&bob));
     let sessions = |user: &str| {
-        prometheus.query(&format!(
-            "what_each_session_currently_active{{user=\"{user}\"}}"
-        ))
+        prometheus.query(&format!("what_each_session_currently_active{{user=\"{user}\"}}"))
     };
     for user in [&alice, &bob] {
         until("the session in Prometheus", || sessions(user).len() == 1);
         let series = &sessions(user)[0];
         println!("{series}");
         assert_eq!(series["metric"]["ip"], "127.0.0.1");
-        assert!(
-            series["metric"]["tty"]
-                .as_str()
-                .unwrap()
-                .starts_with("pts/"),
-            "{series}"
-        );
+        assert!(series["metric"]["tty"].as_str().unwrap().starts_with("pts/"), "{series}");
         assert_eq!(series["value"][1], "1");
     }
     let remote = prometheus.query("what_sessions_currently_active{origin=\"remote\"}");
-    assert!(
-        remote[0]["value"][1]
-            .as_str()
-            .unwrap()
-            .parse::<u32>()
-            .unwrap()
-            >= 2,
-        "{remote:?}"
-    );
-    let age = prometheus.query(&format!(
-        "time() - what_each_session_login_timestamp_seconds{{user=\"{bob}\"}}"
-    ));
+    assert!(remote[0]["value"][1].as_str().unwrap().parse::<u32>().unwrap() >= 2, "{remote:?}");
+    let age = prometheus
+        .query(&format!("time() - what_each_session_login_timestamp_seconds{{user=\"{bob}\"}}"));
     let age: f64 = age[0]["value"][1].as_str().unwrap().parse().unwrap();
     assert!((0.0..180.0).contains(&age), "{age}");
 
@@ -81,17 +59,10 @@ fn prometheus_sees_real_logins_come_and_go() {
 #[test]
 #[ignore = "needs Debian's prometheus"]
 fn prometheus_takes_openmetrics_with_timestamps() {
-    let w = format!(
-        "cat {}",
-        fixture("captures/debian13-procps-4.0.4/mix.i.txt")
-    );
+    let w = format!("cat {}", fixture("captures/debian13-procps-4.0.4/mix.i.txt"));
     let exporter = Exporter::of(
         &w,
-        &[
-            "--metrics.with-timestamp",
-            "--metrics.command=full",
-            "--scrape.interval=0",
-        ],
+        &["--metrics.with-timestamp", "--metrics.command=full", "--scrape.interval=0"],
     );
     let prometheus = Prometheus::scraping(&exporter.address, "");
     until("the sessions", || {
@@ -106,30 +77,15 @@ fn prometheus_takes_openmetrics_with_timestamps() {
 #[test]
 #[ignore = "needs Debian's prometheus"]
 fn promtool_accepts_the_metrics() {
-    let w = format!(
-        "cat {}",
-        fixture("captures/debian13-procps-4.0.4/mix.i.txt")
-    );
+    let w = format!("cat {}", fixture("captures/debian13-procps-4.0.4/mix.i.txt"));
     let text = once(&["--w.command", &w, "--metrics.command=full"]);
     let mut check = Command::new("promtool");
-    let check = check
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let check =
+        check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut check = check.unwrap();
-    check
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = check.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 

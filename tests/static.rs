@@ -1,12 +1,7 @@
 //! The static binaries, in root file systems with next to nothing in them. They are built here, unless `EXPORTER_MUSL` and
 //! `EXPORTER_GLIBC` name them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
@@ -40,11 +35,8 @@ fn binaries() -> [(PathBuf, u64, u64); 2] {
 
 fn build_musl() -> PathBuf {
     let mut script = Command::new("contrib/static/build");
-    let output = script
-        .env("CARGO_TARGET_DIR", target())
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
+    let output =
+        script.env("CARGO_TARGET_DIR", target()).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{}", output.status);
     let paths = String::from_utf8(output.stdout).unwrap();
     PathBuf::from(paths.lines().next_back().unwrap())
@@ -58,17 +50,12 @@ fn build_glibc() -> PathBuf {
         .env("CARGO_TARGET_DIR", target())
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     assert!(cargo.status().unwrap().success(), "{cargo:?}");
-    target()
-        .join("x86_64-unknown-linux-gnu/release")
-        .join(env!("CARGO_PKG_NAME"))
+    target().join("x86_64-unknown-linux-gnu/release").join(env!("CARGO_PKG_NAME"))
 }
 
 /// Where this test was built.
 fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
 /// A root with the binary in it, and with a static BusyBox for `sh` and `w` if asked for.
@@ -90,12 +77,8 @@ fn root(binary: &Path, busybox: bool) -> PathBuf {
 /// The exporter as PID 1 of that root.
 fn first_process(root: &Path) -> Exporter {
     let mut unshare = Command::new("unshare");
-    unshare
-        .args(["--pid", "--fork", "--kill-child", "--root"])
-        .arg(root);
-    unshare
-        .env_clear()
-        .env("PATH", "/bin:/usr/bin:/sbin:/usr/sbin");
+    unshare.args(["--pid", "--fork", "--kill-child", "--root"]).arg(root);
+    unshare.env_clear().env("PATH", "/bin:/usr/bin:/sbin:/usr/sbin");
     Exporter::start(unshare.arg("/exporter"))
 }
 
@@ -115,10 +98,7 @@ fn nothing_is_linked_at_run_time() {
             .unwrap();
         let headers = String::from_utf8(headers.stdout).unwrap();
         assert!(headers.contains("LOAD"), "{headers}");
-        assert!(
-            !headers.contains("INTERP") && !headers.contains("NEEDED"),
-            "{headers}"
-        );
+        assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
         let bytes = fs::metadata(&binary).unwrap().len();
         println!("{}: {bytes} bytes", binary.display());
         assert!(bytes < size, "{bytes}");
@@ -140,21 +120,13 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
 
         let mut stream = exporter.connect();
         for _ in 0..1000 {
-            stream
-                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             assert_eq!(Answer::read_one(&mut stream).status, 200);
         }
         let status = fs::read_to_string(format!("/proc/{}/status", inner(&exporter))).unwrap();
-        let rss = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         println!("{}: {} resident", binary.display(), rss.trim());
-        assert!(
-            rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() < resident,
-            "{rss}"
-        );
+        assert!(rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() < resident, "{rss}");
 
         assert!(harness::signal("TERM", &inner(&exporter)));
         let (status, time) = exporter.end();

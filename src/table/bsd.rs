@@ -54,21 +54,9 @@ impl Columns {
         let user = user.ok_or("USER")?;
         let tty = cursor.column(self.tty).ok_or("TTY")?;
         let from = cursor.column(self.from).ok_or("FROM")?;
-        let login = cursor
-            .take(7)
-            .map(<[u8]>::trim_ascii)
-            .and_then(Login::bsd)
-            .ok_or("LOGIN@")?;
+        let login = cursor.take(7).map(<[u8]>::trim_ascii).and_then(Login::bsd).ok_or("LOGIN@")?;
         let idle = idle(&mut cursor).ok_or("IDLE")?;
-        Ok(Row {
-            user,
-            tty,
-            from,
-            login: Some(login),
-            idle,
-            cpu: None,
-            what: Some(cursor.0),
-        })
+        Ok(Row { user, tty, from, login: Some(login), idle, cpu: None, what: Some(cursor.0) })
     }
 }
 

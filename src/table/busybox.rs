@@ -21,13 +21,5 @@ pub fn row(line: &[u8]) -> RowResult<'_> {
         text => Some(Interval::busybox(text).ok_or("IDLE")?),
     };
     let login = cursor.column(16).and_then(Login::busybox).ok_or("TIME")?;
-    Ok(Row {
-        user,
-        tty,
-        from: trim_end(cursor.0),
-        login: Some(login),
-        idle,
-        cpu: None,
-        what: None,
-    })
+    Ok(Row { user, tty, from: trim_end(cursor.0), login: Some(login), idle, cpu: None, what: None })
 }

@@ -28,11 +28,7 @@ impl<'a> Cursor<'a> {
 
     /// A word, and the blanks that pad it to that many bytes.
     pub fn padded_word(&mut self, width: usize) -> Option<&'a [u8]> {
-        let end = self
-            .0
-            .iter()
-            .position(|&byte| byte == b' ')
-            .unwrap_or(self.0.len());
+        let end = self.0.iter().position(|&byte| byte == b' ').unwrap_or(self.0.len());
         let word = self.take(end)?;
         self.blanks(width.saturating_sub(end))?;
         Some(word)
@@ -40,10 +36,7 @@ impl<'a> Cursor<'a> {
 
     /// That many blanks.
     pub fn blanks(&mut self, count: usize) -> Option<()> {
-        self.take(count)?
-            .iter()
-            .all(|&byte| byte == b' ')
-            .then_some(())
+        self.take(count)?.iter().all(|&byte| byte == b' ').then_some(())
     }
 
     /// How many blanks come next, and past them.

@@ -86,15 +86,7 @@ impl Columns {
             false => None,
         };
         cursor.blanks(1).ok_or("WHAT")?;
-        Ok(Row {
-            user,
-            tty,
-            from,
-            login,
-            idle,
-            cpu,
-            what: Some(cursor.0),
-        })
+        Ok(Row { user, tty, from, login, idle, cpu, what: Some(cursor.0) })
     }
 }
 

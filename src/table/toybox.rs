@@ -15,11 +15,8 @@ pub fn row(line: &[u8]) -> RowResult<'_> {
     let user = cursor.column(8).ok_or("USER")?;
     let tty = cursor.column(9).ok_or("TTY")?;
     let login = cursor.column(24).and_then(Login::toybox).ok_or("LOGIN@")?;
-    let from = cursor
-        .0
-        .strip_prefix(b"(")
-        .and_then(|from| from.strip_suffix(b")"))
-        .ok_or("FROM")?;
+    let from =
+        cursor.0.strip_prefix(b"(").and_then(|from| from.strip_suffix(b")")).ok_or("FROM")?;
     if from.is_empty() || from.len() > 12 {
         return Err("FROM");
     }

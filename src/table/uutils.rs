@@ -37,10 +37,7 @@ impl Columns {
         let user = cursor.column(8).ok_or("USER")?;
         let tty = cursor.column(if self.long { 9 } else { 8 }).ok_or("TTY")?;
         if self.long {
-            cursor
-                .column(8)
-                .filter(|text| text.len() == 5)
-                .ok_or("LOGIN@")?;
+            cursor.column(8).filter(|text| text.len() == 5).ok_or("LOGIN@")?;
         }
         let idle = figure(&mut cursor, 6).ok_or("IDLE")?;
         let idle = match idle {
@@ -49,26 +46,11 @@ impl Columns {
         };
         let mut cpu = None;
         if self.long {
-            cpu = Some(
-                figure(&mut cursor, 6)
-                    .and_then(Interval::decimal)
-                    .ok_or("JCPU")?,
-            );
+            cpu = Some(figure(&mut cursor, 6).and_then(Interval::decimal).ok_or("JCPU")?);
             let pcpu = figure(&mut cursor, 5).ok_or("PCPU")?;
-            number(pcpu)
-                .map(|_| ())
-                .or(Interval::decimal(pcpu).map(|_| ()))
-                .ok_or("PCPU")?;
+            number(pcpu).map(|_| ()).or(Interval::decimal(pcpu).map(|_| ())).ok_or("PCPU")?;
         }
-        Ok(Row {
-            user,
-            tty,
-            from: b"",
-            login: None,
-            idle,
-            cpu,
-            what: Some(cursor.0),
-        })
+        Ok(Row { user, tty, from: b"", login: None, idle, cpu, what: Some(cursor.0) })
     }
 }
 

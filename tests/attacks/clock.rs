@@ -59,10 +59,7 @@ fn none_negative(metrics: &str) {
         .lines()
         .filter(|line| {
             !line.starts_with('#')
-                && line
-                    .rsplit(' ')
-                    .next()
-                    .is_some_and(|value| value.starts_with('-'))
+                && line.rsplit(' ').next().is_some_and(|value| value.starts_with('-'))
         })
         .collect();
     assert!(negative.is_empty(), "{negative:#?}");
@@ -73,11 +70,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
     let Ok(Task::Serve(config)) = flags::parse([].into_iter(), |_| None) else {
         panic!("no flags are enough");
     };
-    for change in [
-        |unix: Duration| unix - HOUR,
-        |unix| unix + HOUR,
-        |_| Duration::ZERO,
-    ] {
+    for change in [|unix: Duration| unix - HOUR, |unix| unix + HOUR, |_| Duration::ZERO] {
         let time = Time::new();
         let runs = Arc::new(AtomicU32::new(0));
         let (counted, passing) = (Arc::clone(&runs), time.clone());
@@ -104,10 +97,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
         for expected in 1..=3 {
             let metrics = served("/metrics");
             assert!(metrics.contains("user=\"alice\""), "{metrics}");
-            assert!(
-                metrics.contains("what_w_duration_seconds 0.02\n"),
-                "{metrics}"
-            );
+            assert!(metrics.contains("what_w_duration_seconds 0.02\n"), "{metrics}");
             none_negative(&metrics);
             assert_eq!(runs.load(Ordering::Relaxed), expected);
             time.is_set(change);
@@ -152,11 +142,7 @@ fn the_program_does_not_mind_its_clock_being_set() {
             metrics = exporter.metrics();
             fake.runs() == 2
         });
-        assert!(
-            began.elapsed() < Duration::from_secs(4),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         none_negative(&metrics);
         let moved = last_success(&metrics) - first;
         println!("{shift}: the time of the last success moved by {moved} s");

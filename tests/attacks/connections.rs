@@ -17,33 +17,23 @@ use crate::{
     siege::{Bounds, Target, USUAL, alone, crowd, exporter, siege},
 };
 
-const LONG: Bounds = Bounds {
-    time: Duration::from_secs(10),
-    ..USUAL
-};
+const LONG: Bounds = Bounds { time: Duration::from_secs(10), ..USUAL };
 
 /// Runs `w` for each scrape, so that an attack is in the way of that too.
 fn busy() -> Exporter {
     let fake = FakeW::new("cat $TABLE");
-    exporter(
-        &format!("cat {}/table", fake.folder.display()),
-        &["--scrape.interval=0"],
-    )
+    exporter(&format!("cat {}/table", fake.folder.display()), &["--scrape.interval=0"])
 }
 
 #[test]
 #[ignore = "takes long, and 5,000 descriptors"]
 fn thousands_of_idle_connections() {
     let limits = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limits.maximum,
-        ..limits
-    };
+    let all = Rlimit { current: limits.maximum, ..limits };
     setrlimit(Resource::Nofile, all).unwrap();
     siege(busy, &USUAL, |target| {
-        let idle: Vec<_> = (0..5000)
-            .map_while(|_| target.is_on().then(|| target.connect()))
-            .collect();
+        let idle: Vec<_> =
+            (0..5000).map_while(|_| target.is_on().then(|| target.connect())).collect();
         target.hold();
         drop(idle);
     });
@@ -57,9 +47,7 @@ fn hundreds_of_drips() {
         target.full_force();
         for letter in b"GET /metrics HTTP/1.1\r\nHost: xxxxxxxxxxx".iter().cycle() {
             for drip in &mut drips {
-                let sent = drip
-                    .as_mut()
-                    .is_some_and(|stream| stream.write_all(&[*letter]).is_ok());
+                let sent = drip.as_mut().is_some_and(|stream| stream.write_all(&[*letter]).is_ok());
                 if !sent {
                     *drip = target.connect();
                 }
@@ -76,11 +64,7 @@ fn hundreds_of_drips() {
 #[ignore = "takes long"]
 fn an_endless_header_line() {
     siege(busy, &LONG, |target| {
-        endless(
-            target,
-            b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ",
-            &[b'x'; 65536],
-        );
+        endless(target, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ", &[b'x'; 65536]);
     });
 }
 
@@ -88,11 +72,7 @@ fn an_endless_header_line() {
 #[ignore = "takes long"]
 fn endless_headers() {
     siege(busy, &LONG, |target| {
-        endless(
-            target,
-            b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
-            &b"X: y\r\n".repeat(10_000),
-        );
+        endless(target, b"GET /metrics HTTP/1.1\r\nHost: x\r\n", &b"X: y\r\n".repeat(10_000));
     });
 }
 
@@ -145,12 +125,8 @@ fn endless(target: &Target, first: &[u8], again: &[u8]) {
 #[test]
 #[ignore = "takes long"]
 fn request_lines_of_a_megabyte() {
-    let line = [
-        b"GET /".as_slice(),
-        &vec![b'x'; 1 << 20],
-        b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    ]
-    .concat();
+    let line =
+        [b"GET /".as_slice(), &vec![b'x'; 1 << 20], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
     siege(busy, &LONG, |target| {
         let mut refused = 0;
         while target.is_on() {
@@ -217,12 +193,10 @@ fn readers_of_a_large_answer_that_never_read() {
         while target.is_on() {
             // Who was not let in comes again; who has an answer leaves it where it is.
             for reader in &mut readers {
-                let is_in = reader
-                    .as_ref()
-                    .is_some_and(|stream| match stream.peek(&mut [0]) {
-                        Ok(count) => count > 0,
-                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-                    });
+                let is_in = reader.as_ref().is_some_and(|stream| match stream.peek(&mut [0]) {
+                    Ok(count) => count > 0,
+                    Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+                });
                 if !is_in {
                     *reader = ask();
                 }
@@ -244,9 +218,7 @@ fn sixteen_clients_that_keep_their_connections() {
                     let mut slowest = Duration::ZERO;
                     for _ in 0..100 {
                         let began = Instant::now();
-                        stream
-                            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                            .unwrap();
+                        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                         assert_eq!(Answer::read_one(&mut stream).status, 200);
                         slowest = slowest.max(began.elapsed());
                     }
@@ -254,11 +226,7 @@ fn sixteen_clients_that_keep_their_connections() {
                 })
             })
             .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .max()
-            .unwrap()
+        clients.into_iter().map(|client| client.join().unwrap()).max().unwrap()
     });
     println!("the slowest of 1,600 in {slowest:?}");
     assert!(slowest < Duration::from_millis(250), "{slowest:?}");

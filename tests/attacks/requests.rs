@@ -26,11 +26,8 @@ fn answered(requests: &[(&[u8], &[u16])]) {
         let answer = ask(exporter.address(), request, Duration::from_secs(10))
             .unwrap_or_else(|error| panic!("{shown:?}: {error}"));
         let text = String::from_utf8(answer).unwrap();
-        let statuses: Vec<u16> = text
-            .split("HTTP/1.1 ")
-            .skip(1)
-            .map(|answer| answer[..3].parse().unwrap())
-            .collect();
+        let statuses: Vec<u16> =
+            text.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
         assert_eq!(statuses, *expected, "{shown:?}: {text}");
         scrape(exporter.address(), USUAL.answered)
             .unwrap_or_else(|error| panic!("after {shown:?}: {error}"));
@@ -43,12 +40,8 @@ fn answered(requests: &[(&[u8], &[u16])]) {
 #[test]
 fn odd_requests_get_a_right_answer_or_a_right_refusal() {
     let long = [b"GET /".as_slice(), &[b'x'; 9000], b" HTTP/1.1\r\n\r\n"].concat();
-    let wide = [
-        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: ".as_slice(),
-        &[b'x'; 9000],
-        b"\r\n\r\n",
-    ]
-    .concat();
+    let wide =
+        [b"GET / HTTP/1.1\r\nHost: x\r\nCookie: ".as_slice(), &[b'x'; 9000], b"\r\n\r\n"].concat();
     answered(&[
         (b"GET /metrics HTTP/1.1\r\nHost: x\0\r\n\r\n", &[400]),
         (b"GET /met\0rics HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
@@ -91,12 +84,7 @@ fn a_client_of_http_1_0_is_answered_so_that_it_understands() {
     let exporter = quiet();
     let ask = |fields: &str| {
         let request = format!("GET /metrics HTTP/1.0\r\n{fields}\r\n");
-        let answer = ask(
-            exporter.address(),
-            request.as_bytes(),
-            Duration::from_secs(5),
-        )
-        .unwrap();
+        let answer = ask(exporter.address(), request.as_bytes(), Duration::from_secs(5)).unwrap();
         String::from_utf8(answer).unwrap()
     };
     // Closed by itself, although it was not asked to.
@@ -104,10 +92,7 @@ fn a_client_of_http_1_0_is_answered_so_that_it_understands() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(!head.contains("Transfer-Encoding"), "{head}");
-    assert!(
-        head.contains(&format!("Content-Length: {}\r\n", body.len())),
-        "{head}"
-    );
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
     assert!(head.ends_with("\r\nConnection: close"), "{head}");
     assert!(body.contains("what_up"), "{body}");
     let kept = "Connection: keep-alive\r\n\r\nGET /-/healthy HTTP/1.0\r\n";
@@ -132,12 +117,8 @@ fn bodies_are_refused_and_never_read() {
         ("5, 5", 400),
     ] {
         requests.push((head(&format!("Content-Length: {length}\r\n")), status));
-        requests.push((
-            head(&format!(
-                "Content-Length: {length}\r\nExpect: 100-continue\r\n"
-            )),
-            status,
-        ));
+        requests
+            .push((head(&format!("Content-Length: {length}\r\nExpect: 100-continue\r\n")), status));
     }
     requests.push((head("Expect: 100-continue\r\n"), 417));
     let chunked = |encoding: &str, body: &[u8]| {
@@ -147,10 +128,7 @@ fn bodies_are_refused_and_never_read() {
     requests.push((chunked("chunked", b"ffffffffffffffffff\r\n\0garbage"), 413));
     requests.push((chunked("chunked", b"-1\r\n"), 413));
     requests.push((chunked("gzip", b"\x1f\x8b"), 501));
-    requests.push((
-        chunked("chunked\r\nContent-Length: 4", b"0\r\n\r\nGET /"),
-        400,
-    ));
+    requests.push((chunked("chunked\r\nContent-Length: 4", b"0\r\n\r\nGET /"), 400));
     let expected: Vec<[u16; 1]> = requests.iter().map(|(_, status)| [*status]).collect();
     let requests: Vec<(&[u8], &[u16])> = requests
         .iter()

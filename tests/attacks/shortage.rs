@@ -14,34 +14,18 @@ fn limit(exporter: &Exporter, resource: &str, value: &str) {
     // As the user that it runs as: another one's limits can't be set everywhere, not even by root.
     let user = exporter.status("Uid").to_string();
     let mut command = Command::new("setpriv");
-    command.args([
-        "--reuid",
-        &user,
-        "--regid",
-        &user,
-        "--clear-groups",
-        "prlimit",
-        "--pid",
-    ]);
-    command.args([
-        &exporter.pid().to_string(),
-        &format!("--{resource}={value}:"),
-    ]);
+    command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", "--pid"]);
+    command.args([&exporter.pid().to_string(), &format!("--{resource}={value}:")]);
     assert!(command.status().unwrap().success());
 }
 
 /// What clients do while it is short of something: whether they are answered does not matter now.
 fn clients(exporter: &Exporter, paths: &[&str]) {
-    let idle: Vec<TcpStream> = (0..6)
-        .filter_map(|_| TcpStream::connect(exporter.address()).ok())
-        .collect();
+    let idle: Vec<TcpStream> =
+        (0..6).filter_map(|_| TcpStream::connect(exporter.address()).ok()).collect();
     for path in paths {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let _ = ask(
-            exporter.address(),
-            request.as_bytes(),
-            Duration::from_millis(500),
-        );
+        let _ = ask(exporter.address(), request.as_bytes(), Duration::from_millis(500));
     }
     for mut stream in idle {
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -65,17 +49,9 @@ fn is_served_again(exporter: &mut Exporter, resource: &str, values: &[u64], enou
         assert_eq!(ended, None, "{resource} {value}: {:?}", exporter.log());
         within(RECOVERY, "it sees who is logged in", || is_up(exporter));
     }
-    println!(
-        "{resource}: not served or blind at {missed} of {} limits",
-        values.len()
-    );
-    assert!(
-        missed > 0 && missed < values.len(),
-        "the limits are too wide or too narrow"
-    );
-    within(RECOVERY, "a scrape", || {
-        scrape(exporter.address(), RECOVERY).is_ok()
-    });
+    println!("{resource}: not served or blind at {missed} of {} limits", values.len());
+    assert!(missed > 0 && missed < values.len(), "the limits are too wide or too narrow");
+    within(RECOVERY, "a scrape", || scrape(exporter.address(), RECOVERY).is_ok());
     calm.uses_no_more(exporter, RECOVERY);
     let log = exporter.log();
     assert!(log.len() <= 2 + 2 * values.len(), "{log:#?}");
@@ -87,9 +63,7 @@ fn is_up(exporter: &Exporter) -> bool {
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = ask(exporter.address(), request, Duration::from_millis(500)).unwrap_or_default();
     let up = concat!("\nwhat_up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n");
-    answer
-        .windows(up.len())
-        .any(|window| window == up.as_bytes())
+    answer.windows(up.len()).any(|window| window == up.as_bytes())
 }
 
 #[test]
@@ -116,9 +90,7 @@ fn memory() {
         Calm::of(&exporter);
         // From nothing at all to enough for a scrape and its clients: each thread may reserve 64 MB for itself.
         let used = exporter.status("VmSize") * 1024;
-        let values: Vec<u64> = (0..40)
-            .map(|count| used + count * (40 << 20) - (1 << 20))
-            .collect();
+        let values: Vec<u64> = (0..40).map(|count| used + count * (40 << 20) - (1 << 20)).collect();
         is_served_again(&mut exporter, "as", &values, "unlimited");
     }
 }
@@ -151,10 +123,7 @@ impl Home {
         let path = binary().get_args().nth(2).unwrap().to_owned();
         fs::copy(path, home.join("exporter")).unwrap();
         crowd(&home, 3);
-        let open = Command::new("chmod")
-            .args(["-R", "a+rX"])
-            .arg(&home)
-            .status();
+        let open = Command::new("chmod").args(["-R", "a+rX"]).arg(&home).status();
         assert!(open.unwrap().success());
         Home(home)
     }

@@ -28,11 +28,8 @@ pub struct Bounds {
     pub resident_mb: u64,
 }
 
-pub const USUAL: Bounds = Bounds {
-    time: Duration::from_secs(2),
-    answered: Duration::from_secs(1),
-    resident_mb: 16,
-};
+pub const USUAL: Bounds =
+    Bounds { time: Duration::from_secs(2), answered: Duration::from_secs(1), resident_mb: 16 };
 
 /// Whom to attack, and until when.
 pub struct Target {
@@ -123,18 +120,13 @@ pub fn siege(start: impl Fn() -> Exporter, bounds: &Bounds, attack: impl Fn(&Tar
     });
     let resident = exporter.status("VmHWM");
     println!("{scrapes} scrapes, the slowest in {worst:?}, {resident} KB resident at most");
-    assert!(
-        resident_is_bound(resident, bounds.resident_mb),
-        "{resident} KB"
-    );
+    assert!(resident_is_bound(resident, bounds.resident_mb), "{resident} KB");
     calm.is_back(&exporter);
     drop(exporter);
 
     let mut exporter = start();
     let took = under(&exporter.address.clone(), &attack, |target| {
-        within(PATIENCE, "full force", || {
-            target.at_full_force.load(Ordering::Relaxed)
-        });
+        within(PATIENCE, "full force", || target.at_full_force.load(Ordering::Relaxed));
         stops_at_once(&mut exporter)
     });
     println!("stopped in {took:?}");
@@ -194,19 +186,15 @@ pub fn stops_at_once(exporter: &mut Exporter) -> Duration {
 /// Scrapes as Prometheus does, on a connection of its own.
 pub fn scrape(address: SocketAddr, limit: Duration) -> Result<Duration, String> {
     let began = Instant::now();
-    let answer = ask(
-        address,
-        b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        limit,
-    )?;
+    let answer =
+        ask(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", limit)?;
     let took = began.elapsed();
     if took > limit {
         return Err(format!("answered after {took:?}"));
     }
     let text = String::from_utf8(answer).unwrap();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| format!("no answer after {took:?}: {text:?}"))?;
+    let (head, body) =
+        text.split_once("\r\n\r\n").ok_or_else(|| format!("no answer after {took:?}: {text:?}"))?;
     let whole = head.contains(&format!("Content-Length: {}\r\n", body.len()));
     if head.starts_with("HTTP/1.1 200 OK\r\n") && whole && body.contains("\nwhat_up{") {
         Ok(took)
@@ -221,13 +209,9 @@ pub fn ask(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Vec<u
     let mut stream =
         TcpStream::connect_timeout(&address, limit).map_err(|error| told("connect", error))?;
     stream.set_read_timeout(Some(limit)).unwrap();
-    stream
-        .write_all(request)
-        .map_err(|error| told("send", error))?;
+    stream.write_all(request).map_err(|error| told("send", error))?;
     let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .map_err(|error| told("receive", error))?;
+    stream.read_to_end(&mut answer).map_err(|error| told("receive", error))?;
     Ok(answer)
 }
 
@@ -248,18 +232,12 @@ impl Calm {
             let now = (exporter.status("Threads"), exporter.descriptors());
             std::mem::replace(&mut before, now) == now
         });
-        Calm {
-            threads: before.0,
-            descriptors: before.1,
-            log: exporter.log().len(),
-        }
+        Calm { threads: before.0, descriptors: before.1, log: exporter.log().len() }
     }
 
     pub fn is_back(&self, exporter: &Exporter) {
         let began = Instant::now();
-        within(RECOVERY, "a scrape", || {
-            scrape(exporter.address(), Duration::from_secs(1)).is_ok()
-        });
+        within(RECOVERY, "a scrape", || scrape(exporter.address(), Duration::from_secs(1)).is_ok());
         let left = RECOVERY.saturating_sub(began.elapsed());
         self.uses_no_more(exporter, left);
         println!("as before after {:?}", began.elapsed());

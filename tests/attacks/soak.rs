@@ -49,10 +49,7 @@ fn soak() {
     let fake = FakeW::new("");
     let w = fake.folder.join("w");
     let table = fake.folder.join("table");
-    let script = format!(
-        "case $$ in *7) exit 1;; esac\nexec cat {}\n",
-        table.display()
-    );
+    let script = format!("case $$ in *7) exit 1;; esac\nexec cat {}\n", table.display());
     std::fs::write(&w, script).unwrap();
     let exporter = exporter(&fake.command(), &["--scrape.interval=10ms"]);
     let calm = Calm::of(&exporter);
@@ -68,21 +65,12 @@ fn soak() {
             })
             .collect();
         let usage = watch(&exporter, began, end);
-        let scrapes: u32 = clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .sum();
+        let scrapes: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
         (scrapes, usage)
     });
     println!("{scrapes} scrapes; early at most {early:?}, late at most {late:?}");
-    assert!(
-        u64::from(scrapes) > seconds * 150,
-        "the machine was too slow: {scrapes}"
-    );
-    assert!(
-        late.resident_kb <= early.resident_kb + 256,
-        "{early:?} {late:?}"
-    );
+    assert!(u64::from(scrapes) > seconds * 150, "the machine was too slow: {scrapes}");
+    assert!(late.resident_kb <= early.resident_kb + 256, "{early:?} {late:?}");
     assert!(
         late.threads <= early.threads + 1 && late.descriptors <= early.descriptors + 4,
         "{early:?} {late:?}"
@@ -90,12 +78,7 @@ fn soak() {
     let metrics = exporter.metrics();
     let count = |outcome: &str| -> f64 {
         let name = format!("what_w_runs_total{{outcome=\"{outcome}\"}} ");
-        metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(&name))
-            .unwrap()
-            .parse()
-            .unwrap()
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
     };
     let (ok, failed) = (count("ok"), count("failed"));
     println!("{ok} runs were well, {failed} failed");
@@ -113,9 +96,7 @@ fn client(exporter: &Exporter, keeps: bool, end: Instant) -> u32 {
     while Instant::now() < end {
         match &mut kept {
             Some(stream) => {
-                stream
-                    .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                    .unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                 assert_eq!(Answer::read_one(stream).status, 200);
             }
             None => {

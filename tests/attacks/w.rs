@@ -38,9 +38,8 @@ fn of_all_kinds() -> FakeW {
         String::from("echo $$ >>$DIR/groups\nn=$(wc -l <$DIR/runs)\ncase $((n % 100)) in\n");
     let mut number = 0;
     for (text, _, share) in KINDS {
-        let numbers: Vec<String> = (number..number + share)
-            .map(|number| number.to_string())
-            .collect();
+        let numbers: Vec<String> =
+            (number..number + share).map(|number| number.to_string()).collect();
         script.push_str(&format!("{}) {text} ;;\n", numbers.join("|")));
         number += share;
     }
@@ -80,27 +79,18 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     let inside = binary();
     command.arg(inside.get_program()).args(inside.get_args());
-    command.args([
-        "--scrape.interval=0",
-        "--w.timeout=2s",
-        "--w.command",
-        &fake.command(),
-    ]);
+    command.args(["--scrape.interval=0", "--w.timeout=2s", "--w.command", &fake.command()]);
     let mut exporter = Exporter::start(&mut command);
     let first = exporter.children().trim().to_owned();
     let descriptors = || fs::read_dir(format!("/proc/{first}/fd")).unwrap().count();
     scrape(exporter.address(), RECOVERY).unwrap();
     let before = descriptors();
     run_a_thousand(&exporter);
-    within(RECOVERY, "descriptors as before", || {
-        descriptors() <= before
-    });
+    within(RECOVERY, "descriptors as before", || descriptors() <= before);
     let namespace = fs::read_link(format!("/proc/{first}/ns/pid")).unwrap();
     let inhabitants = || {
         let links = processes().map(|process| fs::read_link(format!("/proc/{process}/ns/pid")));
-        links
-            .filter(|link| link.as_ref().is_ok_and(|link| *link == namespace))
-            .count()
+        links.filter(|link| link.as_ref().is_ok_and(|link| *link == namespace)).count()
     };
     // Those that forked away end by themselves; their remains are collected after the next run.
     within(RECOVERY, "it is the only process", || {
@@ -120,16 +110,9 @@ fn run_a_thousand(exporter: &Exporter) {
         let metrics = exporter.metrics();
         let count = |outcome| {
             let name = format!("what_w_runs_total{{outcome=\"{outcome}\"}} ");
-            metrics
-                .lines()
-                .find_map(|line| line.strip_prefix(&name))
-                .unwrap()
-                .parse()
-                .unwrap()
+            metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
         };
-        ["ok", "failed", "timeout", "unreadable"]
-            .map(count)
-            .to_vec()
+        ["ok", "failed", "timeout", "unreadable"].map(count).to_vec()
     };
     let before = counted();
     for _ in 0..999 {
@@ -137,21 +120,10 @@ fn run_a_thousand(exporter: &Exporter) {
     }
     let after = counted();
     for ((before, after), outcome) in
-        before
-            .iter()
-            .zip(&after)
-            .zip(["ok", "failed", "timeout", "unreadable"])
+        before.iter().zip(&after).zip(["ok", "failed", "timeout", "unreadable"])
     {
-        let share: u32 = KINDS
-            .iter()
-            .filter(|kind| kind.1 == outcome)
-            .map(|kind| kind.2)
-            .sum();
-        assert_eq!(
-            after - before,
-            u64::from(share) * 10,
-            "{outcome}: {before:?} {after:?}"
-        );
+        let share: u32 = KINDS.iter().filter(|kind| kind.1 == outcome).map(|kind| kind.2).sum();
+        assert_eq!(after - before, u64::from(share) * 10, "{outcome}: {before:?} {after:?}");
     }
     println!("ok, failed, timeout, unreadable: {after:?}");
 }
@@ -177,9 +149,7 @@ fn it_stops_at_once_whatever_w_does() {
         let fake = FakeW::new(&format!("echo $$ >$DIR/group\n{script}"));
         let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=1m"]);
         let mut stream = TcpStream::connect(exporter.address()).unwrap();
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         until("w runs", || !fake.read("group").is_empty());
         stops_at_once(&mut exporter);
         let of_w = fake.read("group").trim().to_owned();

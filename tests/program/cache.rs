@@ -34,10 +34,7 @@ fn after_the_interval_w_is_run_again() {
         exporter.metrics();
         fake.runs() == 2
     });
-    assert_eq!(
-        samples(&exporter.metrics(), "w_runs_total{outcome=\"ok\"}").len(),
-        1
-    );
+    assert_eq!(samples(&exporter.metrics(), "w_runs_total{outcome=\"ok\"}").len(), 1);
 }
 
 #[test]
@@ -46,19 +43,12 @@ fn sixteen_at_once_share_one_run() {
         let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
         let exporter = Exporter::of(&fake.command(), &["--scrape.interval", interval]);
         let mut answers = thread::scope(|scope| {
-            let scrapes: Vec<_> = (0..16)
-                .map(|_| scope.spawn(|| exporter.metrics()))
-                .collect();
+            let scrapes: Vec<_> = (0..16).map(|_| scope.spawn(|| exporter.metrics())).collect();
             // All sixteen wait for the run: they are connections, and none is answered.
-            until("sixteen who wait", || {
-                exporter.status("Threads") >= 16 + 3 && fake.runs() == 1
-            });
+            until("sixteen who wait", || exporter.status("Threads") >= 16 + 3 && fake.runs() == 1);
             until("all have asked", || waiting(&exporter) == 0);
             std::fs::write(fake.folder.join("go"), "").unwrap();
-            scrapes
-                .into_iter()
-                .map(|scrape| scrape.join().unwrap())
-                .collect::<Vec<_>>()
+            scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(fake.runs(), 1, "interval {interval}");
         answers.dedup();
@@ -71,9 +61,7 @@ fn waiting(exporter: &Exporter) -> u64 {
     let (_, port) = exporter.address.rsplit_once(':').unwrap();
     let local = format!(":{:04X}", port.parse::<u16>().unwrap());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let lines = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let unread = lines.filter(|fields| fields[1].ends_with(&local) && fields[3] == "01");
     unread
         .map(|fields| u64::from_str_radix(fields[4].split(':').nth(1).unwrap(), 16).unwrap())
@@ -110,10 +98,7 @@ fn a_failure_is_served_again_within_the_interval_too() {
 fn a_session_that_is_gone_has_no_series_any_more() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
-    assert_eq!(
-        samples(&exporter.metrics(), "user_sessions_currently_active").len(),
-        2
-    );
+    assert_eq!(samples(&exporter.metrics(), "user_sessions_currently_active").len(), 2);
     fake.becomes("grep -v root $TABLE");
     let metrics = exporter.metrics();
     assert_eq!(

@@ -5,29 +5,17 @@ use std::process::Stdio;
 use crate::harness::{Exporter, FakeW, fixture, once, program, run, samples};
 
 fn mix() -> String {
-    format!(
-        "cat {}",
-        fixture("captures/debian12-procps-4.0.2/mix.i.txt")
-    )
+    format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"))
 }
 
 /// What it says of a bad command line or environment: one line, and a status other than 0.
 fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let output = program()
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.code().is_some_and(|code| code != 0),
-        "{arguments:?} {variables:?}"
-    );
+    let output = program().args(arguments).envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.code().is_some_and(|code| code != 0), "{arguments:?} {variables:?}");
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    let line = stderr
-        .trim_end()
-        .strip_prefix("prometheus-what-active-users-exporter: ");
+    let line = stderr.trim_end().strip_prefix("prometheus-what-active-users-exporter: ");
     line.unwrap_or_else(|| panic!("{stderr}")).to_owned()
 }
 
@@ -41,31 +29,16 @@ fn help_shows_every_flag_with_its_variable_and_default() {
     for (flag, variable, default) in [
         ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1"),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "9839"),
-        (
-            "--metrics.endpoint",
-            "EXPORTER_METRICS_ENDPOINT",
-            "/metrics",
-        ),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/metrics"),
         ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "what"),
-        (
-            "--metrics.with-timestamp",
-            "EXPORTER_METRICS_APPEND_TIMESTAMP",
-            "false",
-        ),
+        ("--metrics.with-timestamp", "EXPORTER_METRICS_APPEND_TIMESTAMP", "false"),
         ("--metrics.command", "EXPORTER_METRICS_COMMAND", "none"),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "5000",
-        ),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000"),
         ("--w.command", "EXPORTER_W_COMMAND", "w -i"),
         ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "8000"),
     ] {
         assert!(words.contains(&flag), "{flag}");
-        assert!(
-            help.contains(&format!("[{variable}, default {default}]")),
-            "{variable}\n{help}"
-        );
+        assert!(help.contains(&format!("[{variable}, default {default}]")), "{variable}\n{help}");
     }
     assert!(!help.contains("--listen-host"), "{help}");
 }
@@ -75,11 +48,7 @@ fn version_names_version_target_and_compiler() {
     let output = run(&["--version"]);
     assert!(output.status.success());
     let version = String::from_utf8(output.stdout).unwrap();
-    let start = concat!(
-        "prometheus-what-active-users-exporter ",
-        env!("CARGO_PKG_VERSION"),
-        " ("
-    );
+    let start = concat!("prometheus-what-active-users-exporter ", env!("CARGO_PKG_VERSION"), " (");
     assert!(
         version.starts_with(start) && version.contains("-linux-") && version.contains("rustc 1."),
         "{version}"
@@ -93,41 +62,16 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
     let path = "expected a path that begins with / and is not /-/healthy";
     let prefix = "expected letters, digits and underscores, no digit first, or nothing";
     for (flag, variable, value, expected) in [
-        (
-            "--listen.host",
-            "EXPORTER_LISTEN_HOST",
-            "",
-            "expected an address or a host name",
-        ),
-        (
-            "--listen.host",
-            "EXPORTER_LISTEN_HOST",
-            "a b",
-            "expected an address or a host name",
-        ),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "", "expected an address or a host name"),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "a b", "expected an address or a host name"),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "65536", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "-1", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "+1", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "http", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "", port),
-        (
-            "--metrics.endpoint",
-            "EXPORTER_METRICS_ENDPOINT",
-            "metrics",
-            path,
-        ),
-        (
-            "--metrics.endpoint",
-            "EXPORTER_METRICS_ENDPOINT",
-            "/a?b",
-            path,
-        ),
-        (
-            "--metrics.endpoint",
-            "EXPORTER_METRICS_ENDPOINT",
-            "/-/healthy",
-            path,
-        ),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "metrics", path),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a?b", path),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/-/healthy", path),
         ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "1a", prefix),
         ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "a-b", prefix),
         (
@@ -136,61 +80,18 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
             "yes",
             "expected true or false",
         ),
-        (
-            "--metrics.command",
-            "EXPORTER_METRICS_COMMAND",
-            "all",
-            "expected none, name or full",
-        ),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "5 s",
-            time,
-        ),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "1d",
-            time,
-        ),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "s",
-            time,
-        ),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "-1",
-            time,
-        ),
-        (
-            "--scrape.interval",
-            "EXPORTER_CHECK_INTERVAL_MILLIS",
-            "99999999999999999999",
-            time,
-        ),
-        (
-            "--w.command",
-            "EXPORTER_W_COMMAND",
-            "  ",
-            "expected a command, such as w -i",
-        ),
-        (
-            "--w.timeout",
-            "EXPORTER_W_TIMEOUT_MILLIS",
-            "0",
-            "expected a time of more than 0",
-        ),
+        ("--metrics.command", "EXPORTER_METRICS_COMMAND", "all", "expected none, name or full"),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5 s", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "1d", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "s", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "-1", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "99999999999999999999", time),
+        ("--w.command", "EXPORTER_W_COMMAND", "  ", "expected a command, such as w -i"),
+        ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "0", "expected a time of more than 0"),
         ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "soon", time),
     ] {
         let joined = format!("{flag}={value}");
-        assert_eq!(
-            complaint(&[&joined], &[]),
-            format!("{flag} {value:?}: {expected}")
-        );
+        assert_eq!(complaint(&[&joined], &[]), format!("{flag} {value:?}: {expected}"));
         assert_eq!(
             complaint(&[], &[(variable, value)]),
             format!("{variable} {value:?}: {expected}")
@@ -224,63 +125,35 @@ fn an_address_that_cannot_be_bound_is_named() {
     );
     // An address kept for documentation is on no machine.
     let said = complaint(&["--listen.host=203.0.113.1"], &[]);
-    assert!(
-        said.starts_with("can't listen on 203.0.113.1 port 9839 "),
-        "{said}"
-    );
+    assert!(said.starts_with("can't listen on 203.0.113.1 port 9839 "), "{said}");
 }
 
 #[test]
 fn a_flag_is_stronger_than_its_variable() {
     let mut command = program();
     command.args(["--once", "--w.command", &mix(), "--metrics.prefix=flag"]);
-    let output = command
-        .env("EXPORTER_METRICS_PREFIX", "variable")
-        .output()
-        .unwrap();
+    let output = command.env("EXPORTER_METRICS_PREFIX", "variable").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("\nflag_up{") && !text.contains("variable_up"),
-        "{text}"
-    );
+    assert!(text.contains("\nflag_up{") && !text.contains("variable_up"), "{text}");
 }
 
 #[test]
 fn variables_are_read_where_no_flag_is_given() {
     let mut command = program();
-    command
-        .stderr(Stdio::null())
-        .arg("--once")
-        .env("EXPORTER_W_COMMAND", mix());
-    command
-        .env("EXPORTER_METRICS_PREFIX", "")
-        .env("EXPORTER_METRICS_COMMAND", "full");
+    command.stderr(Stdio::null()).arg("--once").env("EXPORTER_W_COMMAND", mix());
+    command.env("EXPORTER_METRICS_PREFIX", "").env("EXPORTER_METRICS_COMMAND", "full");
     command.env("EXPORTER_METRICS_APPEND_TIMESTAMP", "true");
     let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("each_session_command_info"))
-        .unwrap();
-    assert!(
-        line.split(' ').next_back().unwrap().len() == 13,
-        "no timestamp: {line}"
-    );
+    let line = text.lines().find(|line| line.starts_with("each_session_command_info")).unwrap();
+    assert!(line.split(' ').next_back().unwrap().len() == 13, "no timestamp: {line}");
     assert!(text.contains("\nwhat_up{version=\""), "{text}");
 
     let fake = FakeW::new("cat $TABLE");
     let mut command = program();
-    command
-        .env("EXPORTER_LISTEN_HOST", "::1")
-        .env("EXPORTER_METRICS_ENDPOINT", "/deep/metrics");
-    command
-        .env("EXPORTER_CHECK_INTERVAL_MILLIS", "0")
-        .env("EXPORTER_W_COMMAND", fake.command());
+    command.env("EXPORTER_LISTEN_HOST", "::1").env("EXPORTER_METRICS_ENDPOINT", "/deep/metrics");
+    command.env("EXPORTER_CHECK_INTERVAL_MILLIS", "0").env("EXPORTER_W_COMMAND", fake.command());
     let exporter = Exporter::start(&mut command);
-    assert!(
-        exporter.address.starts_with("[::1]:"),
-        "{}",
-        exporter.address
-    );
+    assert!(exporter.address.starts_with("[::1]:"), "{}", exporter.address);
     assert_eq!(exporter.get("/deep/metrics").status, 200);
     assert_eq!(exporter.get("/deep/metrics").status, 200);
     assert_eq!(fake.runs(), 2);
@@ -298,14 +171,8 @@ fn a_host_may_be_a_name_or_an_address_in_brackets() {
 #[test]
 fn the_prefix_may_be_empty_and_never_takes_up_away() {
     let text = once(&["--w.command", &mix(), "--metrics.prefix="]);
-    assert!(
-        text.contains("\nuser_sessions_currently_active{user=\"alice\"} 4\n"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\nwhat_up{version=") && !text.contains("\nup{"),
-        "{text}"
-    );
+    assert!(text.contains("\nuser_sessions_currently_active{user=\"alice\"} 4\n"), "{text}");
+    assert!(text.contains("\nwhat_up{version=") && !text.contains("\nup{"), "{text}");
     assert!(text.contains("\nprocess_open_fds "), "{text}");
     let text = once(&["--w.command", &mix(), "--metrics.prefix", "site"]);
     assert!(
@@ -320,10 +187,7 @@ fn the_prefix_may_be_empty_and_never_takes_up_away() {
 fn a_bare_with_timestamp_means_true() {
     for (arguments, stamped) in [
         (vec!["--metrics.with-timestamp"], true),
-        (
-            vec!["--metrics.with-timestamp", "--metrics.command=none"],
-            true,
-        ),
+        (vec!["--metrics.with-timestamp", "--metrics.command=none"], true),
         (vec!["--metrics.with-timestamp", "true"], true),
         (vec!["--metrics.with-timestamp=true"], true),
         (vec!["--metrics.with-timestamp", "false"], false),
@@ -333,9 +197,7 @@ fn a_bare_with_timestamp_means_true() {
         let text = once(&[arguments.as_slice(), &["--w.command", &w]].concat());
         let of_run = samples(&text, "user_sessions_currently_active");
         assert!(
-            of_run
-                .iter()
-                .all(|line| line.split(' ').count() == if stamped { 3 } else { 2 }),
+            of_run.iter().all(|line| line.split(' ').count() == if stamped { 3 } else { 2 }),
             "{arguments:?} {of_run:?}"
         );
         let own = text
@@ -350,15 +212,9 @@ fn the_command_is_shown_only_when_asked_for() {
     let fake = FakeW::new("cat $TABLE");
     let shown = |arguments: &[&str]| once(&[&["--w.command", &fake.command()], arguments].concat());
     let none = shown(&[]);
-    assert!(
-        !none.contains("command_info") && !none.contains("mysql"),
-        "{none}"
-    );
+    assert!(!none.contains("command_info") && !none.contains("mysql"), "{none}");
     let name = shown(&["--metrics.command=name"]);
-    assert!(
-        name.contains("command=\"mysql\"") && !name.contains("secret"),
-        "{name}"
-    );
+    assert!(name.contains("command=\"mysql\"") && !name.contains("secret"), "{name}");
     let full = shown(&["--metrics.command=full"]);
     let line = "what_each_session_command_info{ip=\"-\",user=\"root\",tty=\"tty1\",command=\"/usr/bin/mysql -psecret\"} 1\n";
     assert!(full.contains(line), "{full}");
@@ -377,10 +233,6 @@ fn once_prints_what_a_scrape_gets_and_its_status_tells_if_w_failed() {
     fake.becomes("exit 3");
     let bad = run(&["--once", "--w.command", &fake.command()]);
     assert_eq!(bad.status.code(), Some(1));
-    assert!(
-        String::from_utf8(bad.stdout)
-            .unwrap()
-            .contains("what_up{version=")
-    );
+    assert!(String::from_utf8(bad.stdout).unwrap().contains("what_up{version="));
     assert_eq!(String::from_utf8(bad.stderr).unwrap().lines().count(), 1);
 }

@@ -118,28 +118,17 @@ impl Exporter {
     }
 
     pub fn start(command: &mut Command) -> Exporter {
-        let child = command
-            .args(["--listen.port", "0"])
-            .stderr(Stdio::piped())
-            .spawn();
+        let child = command.args(["--listen.port", "0"]).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let first = lines.next().expect("no line at start");
-        let address = first
-            .split("http://")
-            .nth(1)
-            .unwrap_or_else(|| panic!("no address: {first}"));
+        let address =
+            first.split("http://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
         let address = address.split('/').next().unwrap().to_owned();
         let log = Arc::new(Mutex::new(vec![first]));
         let collected = Arc::clone(&log);
         thread::spawn(move || lines.for_each(|line| collected.lock().unwrap().push(line)));
-        Exporter {
-            child,
-            address,
-            log,
-        }
+        Exporter { child, address, log }
     }
 
     pub fn log(&self) -> Vec<String> {
@@ -154,9 +143,7 @@ impl Exporter {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.ask(&format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        ))
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
     /// Sends these bytes, and reads to the end of the connection.
@@ -179,17 +166,13 @@ impl Exporter {
     /// A figure of `/proc/PID/status`.
     pub fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .unwrap();
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .unwrap()
-            .count()
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Its children, dead ones too.
@@ -228,8 +211,7 @@ impl Drop for Exporter {
 /// Sends a signal to a process, or with a minus to a group; says whether there was one.
 pub fn signal(name: &str, target: &str) -> bool {
     let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$0\" -- \"$1\"", name, target])
-        .stderr(Stdio::null());
+    kill.args(["-c", "kill -s \"$0\" -- \"$1\"", name, target]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 
@@ -249,13 +231,8 @@ pub fn within(time: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// The lines of an answer that are samples whose names begin so, without the `what_`.
 pub fn samples(metrics: &str, name: &str) -> Vec<String> {
-    let lines = metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("what_"));
-    lines
-        .filter(|line| line.starts_with(name))
-        .map(str::to_owned)
-        .collect()
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix("what_"));
+    lines.filter(|line| line.starts_with(name)).map(str::to_owned).collect()
 }
 
 #[derive(Debug)]
@@ -272,9 +249,8 @@ impl Answer {
         // A reset after the answer is an end too.
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_owned(),
@@ -303,13 +279,7 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self
-            .head
-            .split("\r\n")
-            .filter_map(|line| line.split_once(": "));
-        lines
-            .into_iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        let lines = self.head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }

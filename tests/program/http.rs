@@ -18,10 +18,7 @@ fn the_metrics_come_in_the_format_that_is_preferred() {
         ))
     };
     let text = ask("");
-    assert_eq!(
-        text.header("Content-Type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
+    assert_eq!(text.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(text.body.starts_with("# HELP "));
     let openmetrics = ask("Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,31 +36,18 @@ fn head_is_answered_like_get_without_a_body() {
     assert_eq!(head.status, 200);
     assert_eq!(head.body, "");
     assert_eq!(head.header("Content-Length"), get.header("Content-Length"));
-    assert_eq!(
-        get.header("Content-Length"),
-        Some(get.body.len().to_string().as_str())
-    );
+    assert_eq!(get.header("Content-Length"), Some(get.body.len().to_string().as_str()));
 }
 
 #[test]
 fn other_paths_are_404_and_other_methods_405() {
     let exporter = Exporter::of("true", &[]);
-    for path in [
-        "/metric",
-        "/metrics/",
-        "//metrics",
-        "/%6detrics",
-        "/favicon.ico",
-    ] {
+    for path in ["/metric", "/metrics/", "//metrics", "/%6detrics", "/favicon.ico"] {
         assert_eq!(exporter.get(path).status, 404, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
         let answer = exporter.ask(&format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
-        assert_eq!(
-            (answer.status, answer.header("Allow")),
-            (405, Some("GET, HEAD")),
-            "{method}"
-        );
+        assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, HEAD")), "{method}");
     }
 }
 
@@ -72,10 +56,7 @@ fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
     let fake = FakeW::new("sed 's/alice    pts/<b>\\&\"'\"'\"'   pts/' $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     let page = exporter.get("/");
-    assert_eq!(
-        page.header("Content-Type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
     assert!(
         page.header("Content-Security-Policy")
             .is_some_and(|policy| policy.starts_with("default-src 'none';"))
@@ -93,11 +74,7 @@ fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
     ] {
         assert!(page.body.contains(shown), "{shown}: {}", page.body);
     }
-    assert!(
-        !page.body.contains("<b>") && !page.body.contains("mysql"),
-        "{}",
-        page.body
-    );
+    assert!(!page.body.contains("<b>") && !page.body.contains("mysql"), "{}", page.body);
     assert_eq!(fake.runs(), 1);
     exporter.metrics();
     assert_eq!(fake.runs(), 1);
@@ -123,9 +100,7 @@ fn a_connection_is_kept_for_many_requests_and_pipelined_ones() {
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
     let mut stream = exporter.connect();
     for _ in 0..5 {
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert_eq!(Answer::read_one(&mut stream).status, 200);
     }
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -139,16 +114,11 @@ fn a_slow_w_holds_up_nothing_else() {
     let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     let mut scrape = exporter.connect();
-    scrape
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     until("w runs", || fake.runs() == 1);
     assert_eq!(exporter.get("/-/healthy").status, 200);
     assert_eq!(exporter.get("/nothing").status, 404);
-    assert_eq!(
-        exporter.ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").status,
-        405
-    );
+    assert_eq!(exporter.ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").status, 405);
     std::fs::write(fake.folder.join("go"), "").unwrap();
     assert_eq!(Answer::read_to_end(&mut scrape).status, 200);
 }
@@ -165,10 +135,7 @@ fn it_stops_with_status_0_within_a_second() {
         assert!(time < Duration::from_secs(1), "{time:?}");
         drop(kept);
         until("its last line", || {
-            exporter
-                .log()
-                .last()
-                .is_some_and(|line| line.contains(&format!("stops at SIG{name}")))
+            exporter.log().last().is_some_and(|line| line.contains(&format!("stops at SIG{name}")))
         });
     }
 }
@@ -178,16 +145,10 @@ fn what_is_being_served_is_answered_before_it_stops() {
     let fake = FakeW::new("sleep 0.2; cat $TABLE");
     let mut exporter = Exporter::of(&fake.command(), &[]);
     let mut scrape = exporter.connect();
-    scrape
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     until("w runs", || fake.runs() == 1);
     exporter.signal("TERM");
-    assert!(
-        Answer::read_to_end(&mut scrape)
-            .body
-            .contains("user=\"alice\"")
-    );
+    assert!(Answer::read_to_end(&mut scrape).body.contains("user=\"alice\""));
     assert_eq!(exporter.end().0, Some(0));
 }
 
@@ -196,18 +157,12 @@ fn a_hanging_w_is_killed_when_it_stops() {
     let fake = FakeW::new("echo $$ >$DIR/pid; sleep 1000 & sleep 1000");
     let mut exporter = Exporter::of(&fake.command(), &["--w.timeout=1m"]);
     let mut scrape = exporter.connect();
-    scrape
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     until("w runs", || !fake.read("pid").is_empty());
     let began = Instant::now();
     exporter.signal("TERM");
     assert_eq!(exporter.end().0, Some(0));
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let group = format!("-{}", fake.read("pid").trim());
     until("its group is gone", || !crate::harness::signal("0", &group));
     assert!(Answer::read_to_end(&mut scrape).body.contains("what_up"));
@@ -220,11 +175,7 @@ fn stopped_and_continued_in_the_middle_of_answers_it_answers_on() {
     let exporter = Exporter::of(&fake.command(), &[]);
     let pid = exporter.pid().to_string();
     let mut signals = Command::new("sh");
-    signals.args([
-        "-c",
-        "for _ in $(seq 1000); do kill -s STOP $0; kill -s CONT $0; done",
-        &pid,
-    ]);
+    signals.args(["-c", "for _ in $(seq 1000); do kill -s STOP $0; kill -s CONT $0; done", &pid]);
     let mut signals = signals.spawn().unwrap();
     while signals.try_wait().unwrap().is_none() {
         assert_eq!(exporter.get("/-/healthy").status, 200);

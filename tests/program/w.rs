@@ -30,10 +30,11 @@ fn failure(w: &str, arguments: &[&str], outcome: &str) -> String {
 fn it_gets_an_environment_of_our_making_and_an_empty_input() {
     let fake = FakeW::new("env | sort >$DIR/environment; cat >$DIR/input; cat $TABLE");
     let mut command = program();
-    command
-        .env("SECRET", "x")
-        .env("LC_ALL", "de_DE.UTF-8")
-        .args(["--once", "--w.command", &fake.command()]);
+    command.env("SECRET", "x").env("LC_ALL", "de_DE.UTF-8").args([
+        "--once",
+        "--w.command",
+        &fake.command(),
+    ]);
     assert!(command.output().unwrap().status.success());
     let environment = fake.read("environment");
     let set: Vec<&str> = environment
@@ -48,14 +49,7 @@ fn it_gets_an_environment_of_our_making_and_an_empty_input() {
         .collect();
     assert_eq!(
         set,
-        [
-            "COLUMNS=512",
-            "LC_ALL=C",
-            &path,
-            "PROCPS_FROMLEN=256",
-            "PROCPS_USERLEN=32",
-            "TZ=UTC0"
-        ]
+        ["COLUMNS=512", "LC_ALL=C", &path, "PROCPS_FROMLEN=256", "PROCPS_USERLEN=32", "TZ=UTC0"]
     );
     assert_eq!(fake.read("input"), "");
 }
@@ -64,10 +58,7 @@ fn it_gets_an_environment_of_our_making_and_an_empty_input() {
 fn it_is_run_without_a_shell() {
     let folder = folder();
     fs::write(folder.join("table"), TABLE).unwrap();
-    let text = once(&[
-        "--w.command",
-        &format!("cat  {}/table ;false", folder.display()),
-    ]);
+    let text = once(&["--w.command", &format!("cat  {}/table ;false", folder.display())]);
     assert!(text.contains(&format!("what_{UP_0}")), "{text}");
     let text = once(&["--w.command", &format!("cat  {}/table", folder.display())]);
     assert!(text.contains("user=\"alice\""), "{text}");
@@ -76,33 +67,21 @@ fn it_is_run_without_a_shell() {
 #[test]
 fn a_missing_command_is_named_with_what_to_install() {
     let log = failure("no-such-w -i", &[], "failed");
-    assert!(
-        log.contains("there is no no-such-w in the PATH ") && log.contains("procps"),
-        "{log}"
-    );
+    assert!(log.contains("there is no no-such-w in the PATH ") && log.contains("procps"), "{log}");
     let log = failure("/no/such/w", &[], "failed");
-    assert!(
-        log.contains("there is no /no/such/w") && log.contains("procps"),
-        "{log}"
-    );
+    assert!(log.contains("there is no /no/such/w") && log.contains("procps"), "{log}");
     let folder = folder();
     let file = folder.join("w");
     fs::write(&file, "").unwrap();
     let log = failure(&file.display().to_string(), &[], "failed");
-    assert!(
-        log.contains(&format!("no permission to run {}", file.display())),
-        "{log}"
-    );
+    assert!(log.contains(&format!("no permission to run {}", file.display())), "{log}");
 }
 
 #[test]
 fn a_status_other_than_zero_fails_even_after_rows() {
     let fake = FakeW::new("cat $TABLE; echo 'w: get user name\tfailed' >&2; exit 1");
     let log = failure(&fake.command(), &[], "failed");
-    assert!(
-        log.contains("exit status: 1: w: get user name\\tfailed"),
-        "{log}"
-    );
+    assert!(log.contains("exit status: 1: w: get user name\\tfailed"), "{log}");
     let fake = FakeW::new("cat $TABLE; kill -s SEGV $$");
     let log = failure(&fake.command(), &[], "failed");
     assert!(log.contains("signal: 11 (SIGSEGV)"), "{log}");
@@ -120,22 +99,10 @@ fn what_is_no_table_is_unreadable() {
     for (script, said) in [
         ("true", "it printed nothing"),
         ("echo hello", "its header is not known"),
-        (
-            "head -c 100000 /dev/urandom; echo",
-            "its header is not known",
-        ),
-        (
-            "printf 'a\\0b\\n\\377\\n'",
-            "its header is not known: \\\"\\xff\\\"",
-        ),
-        (
-            "cat $TABLE; printf 'bob      pts'",
-            "its last line is cut off",
-        ),
-        (
-            "cat $TABLE; echo 'bob      pts/9'",
-            "row 4 does not fit the header in column TTY",
-        ),
+        ("head -c 100000 /dev/urandom; echo", "its header is not known"),
+        ("printf 'a\\0b\\n\\377\\n'", "its header is not known: \\\"\\xff\\\""),
+        ("cat $TABLE; printf 'bob      pts'", "its last line is cut off"),
+        ("cat $TABLE; echo 'bob      pts/9'", "row 4 does not fit the header in column TTY"),
     ] {
         let fake = FakeW::new(script);
         let log = failure(&fake.command(), &[], "unreadable");
@@ -145,18 +112,12 @@ fn what_is_no_table_is_unreadable() {
 
 #[test]
 fn endless_output_is_cut_off_and_its_writer_killed() {
-    for script in [
-        "yes",
-        "head -c 1000000000 /dev/zero",
-        "cat $TABLE; yes \"$(tail -n 1 $TABLE)\"",
-    ] {
+    for script in ["yes", "head -c 1000000000 /dev/zero", "cat $TABLE; yes \"$(tail -n 1 $TABLE)\""]
+    {
         let fake = FakeW::new(&format!("echo $$ >$DIR/pid; {script}"));
         let log = failure(&fake.command(), &["--w.timeout=20s"], "unreadable");
         assert!(log.contains("it printed more than 16777216 bytes"), "{log}");
-        assert!(
-            !signal("0", &format!("-{}", fake.read("pid").trim())),
-            "its group is still there"
-        );
+        assert!(!signal("0", &format!("-{}", fake.read("pid").trim())), "its group is still there");
     }
 }
 
@@ -172,14 +133,9 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
     ] {
         let fake = FakeW::new(&format!("echo $$ >$DIR/pid; {script}"));
         let log = failure(&fake.command(), &["--w.timeout=300ms"], "timeout");
-        assert!(
-            log.contains("was killed: it took longer than 300ms (--w.timeout)"),
-            "{log}"
-        );
+        assert!(log.contains("was killed: it took longer than 300ms (--w.timeout)"), "{log}");
         let group = format!("-{}", fake.read("pid").trim());
-        within(Duration::from_secs(5), "its group is gone", || {
-            !signal("0", &group)
-        });
+        within(Duration::from_secs(5), "its group is gone", || !signal("0", &group));
     }
 }
 
@@ -189,28 +145,15 @@ fn what_is_left_behind_is_killed_after_a_good_run_too() {
     let exporter = Exporter::of(&fake.command(), &[]);
     assert!(exporter.metrics().contains("user=\"alice\""));
     let group = format!("-{}", fake.read("pid").trim());
-    within(Duration::from_secs(5), "its group is gone", || {
-        !signal("0", &group)
-    });
+    within(Duration::from_secs(5), "its group is gone", || !signal("0", &group));
 }
 
 #[test]
 fn a_failure_is_logged_when_it_begins_changes_and_ends() {
     let fake = FakeW::new("exit 1");
-    let exporter = Exporter::of(
-        &fake.command(),
-        &["--scrape.interval=0", "--w.timeout=200ms"],
-    );
-    let scripts = [
-        "exit 1",
-        "exit 2",
-        "echo",
-        "echo x",
-        "sleep 9",
-        "cat $TABLE",
-        "cat $TABLE",
-        "exit 1",
-    ];
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0", "--w.timeout=200ms"]);
+    let scripts =
+        ["exit 1", "exit 2", "echo", "echo x", "sleep 9", "cat $TABLE", "cat $TABLE", "exit 1"];
     for script in scripts {
         fake.becomes(script);
         exporter.metrics();
@@ -237,18 +180,9 @@ fn counts_and_the_last_success_outlive_a_failure() {
     let success = samples(&exporter.metrics(), "w_last_success_timestamp_seconds");
     fake.becomes("exit 1");
     let metrics = exporter.metrics();
-    assert_eq!(
-        samples(&metrics, "w_last_success_timestamp_seconds"),
-        success
-    );
-    assert!(
-        metrics.contains("what_w_runs_total{outcome=\"ok\"} 1\n"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("what_w_runs_total{outcome=\"failed\"} 1\n"),
-        "{metrics}"
-    );
+    assert_eq!(samples(&metrics, "w_last_success_timestamp_seconds"), success);
+    assert!(metrics.contains("what_w_runs_total{outcome=\"ok\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("what_w_runs_total{outcome=\"failed\"} 1\n"), "{metrics}");
 }
 
 /// A folder to put first into the PATH, with a `w` that is this script.
@@ -261,13 +195,7 @@ fn path_with_w(script: &str) -> (FakeW, String) {
     let file = folder.join("w");
     // Written by another process, so that none that is forked meanwhile keeps it open for writing.
     let mut install = std::process::Command::new("sh");
-    install
-        .args([
-            "-c",
-            "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"",
-            &wrapper,
-        ])
-        .arg(&file);
+    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", &wrapper]).arg(&file);
     assert!(install.status().unwrap().success());
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     (fake, path)
@@ -283,11 +211,7 @@ fn where_the_default_option_is_refused_plain_w_is_run_and_remembered() {
         assert!(exporter.metrics().contains("user=\"alice\""));
     }
     assert_eq!(fake.read("asked"), "w-i\nw\nw\nw\n");
-    assert!(
-        exporter
-            .metrics()
-            .contains("what_w_runs_total{outcome=\"ok\"} 4\n")
-    );
+    assert!(exporter.metrics().contains("what_w_runs_total{outcome=\"ok\"} 4\n"));
     assert_eq!(exporter.log().len(), 1);
 }
 
@@ -302,11 +226,7 @@ fn a_usage_on_standard_output_is_a_refusal_too() {
 #[test]
 fn another_command_or_another_failure_does_not_fall_back() {
     let (fake, path) = path_with_w(REFUSES);
-    let exporter = Exporter::start(
-        program()
-            .env("PATH", &path)
-            .args(["--w.command", "w -i -h"]),
-    );
+    let exporter = Exporter::start(program().env("PATH", &path).args(["--w.command", "w -i -h"]));
     assert_eq!(samples(&exporter.metrics(), "up"), [UP_0]);
     assert_eq!(fake.read("asked"), "w-i\n");
     let (fake, path) =
@@ -321,10 +241,7 @@ fn sessions_that_cannot_be_seen_are_logged_once_with_the_remedy() {
     let fake = FakeW::new("sed 's/ 3 users/34 users/' $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
     for _ in 0..3 {
-        assert_eq!(
-            samples(&exporter.metrics(), "users_reported"),
-            ["users_reported 34"]
-        );
+        assert_eq!(samples(&exporter.metrics(), "users_reported"), ["users_reported 34"]);
     }
     fake.becomes("cat $TABLE");
     exporter.metrics();
@@ -349,8 +266,6 @@ fn runs_leave_no_descriptor_and_no_child() {
         exporter.metrics();
     }
     // The connection of the last scrape is closed a moment after its answer.
-    until("as many descriptors as before", || {
-        exporter.descriptors() <= before
-    });
+    until("as many descriptors as before", || exporter.descriptors() <= before);
     assert_eq!(exporter.children(), "");
 }

@@ -34,36 +34,22 @@ impl Prometheus {
         fs::write(folder.join("prometheus.yml"), configuration).unwrap();
         let port = free_port();
         let mut command = Command::new("prometheus");
-        command.arg(format!(
-            "--config.file={}",
-            folder.join("prometheus.yml").display()
-        ));
-        command.arg(format!(
-            "--storage.tsdb.path={}",
-            folder.join("data").display()
-        ));
+        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let log = File::create(folder.join("log")).unwrap();
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let prometheus = Prometheus { process, port };
         until("Prometheus", || {
-            prometheus
-                .get("/-/ready")
-                .is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
+            prometheus.get("/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
         });
         prometheus
     }
 
     fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream
-            .write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes())
-            .ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)

@@ -24,20 +24,12 @@ pub struct Login(Child);
 
 fn ran(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Sshd {
@@ -125,11 +117,7 @@ impl Sshd {
             &format!("{user}@127.0.0.1"),
             "echo in; sleep 1000",
         ]);
-        let mut child = ssh
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = [0; 2];
         let read = child.stdout.as_mut().unwrap().read_exact(&mut said);
         let log = || fs::read_to_string(self.folder.join("sshd.log")).unwrap_or_default();
@@ -153,10 +141,7 @@ impl Drop for Sshd {
         let _ = fs::remove_file(users.remove(0));
         for user in users {
             let quiet = || Stdio::null();
-            let _ = Command::new("pkill")
-                .args(["-KILL", "-u", &user])
-                .stderr(quiet())
-                .status();
+            let _ = Command::new("pkill").args(["-KILL", "-u", &user]).stderr(quiet()).status();
             until("the user to go", || {
                 Command::new("userdel")
                     .arg(&user)
