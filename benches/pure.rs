@@ -12,13 +12,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
     cache::Cache,
     clock,
+    command::child::Outcome,
     exposition::Format,
-    login::Span,
     metrics::{self, Options, Scrape},
-    run::Outcome,
     scrape::Scraper,
-    sessions::{self, CommandShown, Session},
+    session::{self, CommandShown, Session},
     site::Site,
+    table::login::Span,
     table::{self, Table},
 };
 
@@ -92,7 +92,7 @@ fn read(printed: &[u8]) -> Table<'_> {
 
 fn found<'t>(table: &Table<'t>) -> Vec<Session<'t>> {
     let run = Span { began: NOW, ended: NOW };
-    sessions::of_table(table, run, CommandShown::None)
+    session::of_table(table, run, CommandShown::None)
 }
 
 fn options() -> Options {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::login::Span;
+use crate::table::login::Span;
 
 /// One moment, by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

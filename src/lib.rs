@@ -4,25 +4,22 @@
 //! the modules that serve: `front` takes connections, `head` reads requests, `door` leads to tiny_http's loop, `site` answers.
 
 pub mod cache;
+pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod door;
 pub mod exposition;
-pub mod flags;
 pub mod front;
 pub mod head;
-pub mod interval;
+pub mod landing_page;
 mod lock;
 pub mod log;
-pub mod login;
 pub mod memory;
 pub mod metrics;
 mod news;
-pub mod page;
-pub mod process;
-pub mod resolution;
-pub mod run;
+pub mod process_metrics;
 pub mod scrape;
 pub mod serve;
-pub mod sessions;
+pub mod session;
 pub mod site;
 pub mod table;

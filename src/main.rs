@@ -4,25 +4,24 @@ use std::{env, io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
 use what::{
+    cli::{self, Task},
+    command::child::Outcome,
     exposition::Format,
-    flags::{self, Task},
-    log,
-    run::Outcome,
-    serve,
+    log, serve,
 };
 
 fn main() -> ExitCode {
     match run() {
         Ok(status) => status,
         Err(error) => {
-            log::line(&format!("{}: {error:#}", flags::NAME));
+            log::line(&format!("{}: {error:#}", cli::NAME));
             ExitCode::from(2)
         }
     }
 }
 
 fn run() -> Result<ExitCode> {
-    match flags::parse(env::args_os().skip(1), flags::environment)? {
+    match cli::parse(env::args_os().skip(1), cli::environment)? {
         Task::Print(text) => print(text.as_bytes()),
         Task::Once(config) => {
             let snapshot = serve::once(&config)?;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
+    command::child::Outcome,
     exposition::{Exposition, Family, Format, Kind, Labels},
-    process::ProcessUse,
-    run::Outcome,
-    sessions::{CommandShown, Origin, Session},
+    process_metrics::ProcessUse,
+    session::{CommandShown, Origin, Session},
 };
 
 /// The exporter's own version.

@@ -2,8 +2,8 @@
 //! last run.
 
 use crate::{
+    command::child::{Failure, Outcome},
     log,
-    run::{Failure, Outcome},
     table::Table,
 };
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::{
     clock::{self, Clock, Moment},
+    command::child::{Failure, Outcome},
     exposition::Format,
     metrics::{self, Options},
     news::News,
-    process::ProcessUse,
-    run::{Failure, Outcome},
-    sessions::{self, CommandShown, Session},
+    process_metrics::ProcessUse,
+    session::{self, CommandShown, Session},
     table::{self, Table},
 };
 
@@ -49,7 +49,7 @@ impl Snapshot {
     pub fn sessions(&self, shown: CommandShown) -> Option<Vec<Session<'_>>> {
         let table =
             (self.outcome == Outcome::Ok).then(|| table::read(&self.printed).ok()).flatten()?;
-        Some(sessions::of_table(&table, clock::span(self.began, self.ended), shown))
+        Some(session::of_table(&table, clock::span(self.began, self.ended), shown))
     }
 }
 
@@ -117,7 +117,7 @@ impl Scraper {
         table: Option<&Table>,
     ) -> [Vec<u8>; 2] {
         let span = clock::span(began, ended);
-        let sessions = table.map(|table| sessions::of_table(table, span, self.options.command));
+        let sessions = table.map(|table| session::of_table(table, span, self.options.command));
         let scrape = metrics::Scrape {
             outcome,
             took: ended.instant.saturating_duration_since(began.instant),

@@ -17,12 +17,12 @@ use signal_hook::{
 
 use crate::{
     cache::Cache,
+    cli::{Config, NAME},
     clock::{self, Clock},
+    command::child::{Running, W},
     door,
-    flags::{Config, NAME},
     front::{Front, WRITE_TIME},
     log, metrics,
-    run::{Running, W},
     scrape::{Scraper, Snapshot},
     site::Site,
 };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::Cache, clock::Clock, exposition::Format, memory, metrics::Options, page,
-    scrape::Snapshot, sessions::CommandShown,
+    cache::Cache, clock::Clock, exposition::Format, landing_page, memory, metrics::Options,
+    scrape::Snapshot, session::CommandShown,
 };
 
 /// For each byte of the metrics, what making the page takes at most.
@@ -63,12 +63,12 @@ impl Site {
 
     fn page(&self, snapshot: &Snapshot) -> Answer {
         let age = (self.clock)().instant.saturating_duration_since(snapshot.ended.instant);
-        let page = page::render(snapshot, age, &self.endpoint, self.command);
+        let page = landing_page::render(snapshot, age, &self.endpoint, self.command);
         Answer {
             status: 200,
             headers: vec![
                 ("Content-Type", "text/html; charset=utf-8"),
-                ("Content-Security-Policy", page::SECURITY_POLICY),
+                ("Content-Security-Policy", landing_page::SECURITY_POLICY),
                 ("X-Content-Type-Options", "nosniff"),
                 ("Referrer-Policy", "no-referrer"),
                 ("Cache-Control", "no-store"),

@@ -7,7 +7,10 @@
 mod bsd;
 mod busybox;
 mod cursor;
+pub mod elapsed;
+pub mod login;
 mod procps;
+pub mod resolution;
 mod toybox;
 mod uutils;
 
@@ -15,7 +18,8 @@ use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{interval::Interval, interval::number, login::Login};
+use elapsed::{Interval, number};
+use login::Login;
 
 /// What one run of `w` printed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use what::{
     front::Front,
     metrics::Options,
     scrape::{RunW, Scraper},
-    sessions::CommandShown,
+    session::CommandShown,
     site::Site,
 };
 

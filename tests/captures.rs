@@ -16,13 +16,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
     clock::{Clock, Moment},
-    login::Span,
+    command::child::{Failure, Outcome},
     metrics::Options,
-    resolution::Resolution,
-    run::{Failure, Outcome},
     scrape::Scraper,
-    sessions::{self, CommandShown, Session},
+    session::{self, CommandShown, Session},
     table,
+    table::login::Span,
+    table::resolution::Resolution,
 };
 
 fn main() {
@@ -125,7 +125,7 @@ impl Capture {
         };
         let taken = i64::try_from(self.taken).unwrap();
         let run = Span { began: taken, ended: taken };
-        let mut read = sessions::of_table(&table, run, CommandShown::Full);
+        let mut read = session::of_table(&table, run, CommandShown::Full);
         let mut faults = Vec::new();
         for truth in self.truth() {
             match read.iter().position(|session| self.is_session(&truth, session)) {

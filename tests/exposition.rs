@@ -10,12 +10,12 @@ use openmetrics_parser::{
 };
 use proptest::{collection::vec, prelude::*};
 use what::{
+    command::child::Outcome,
     exposition::Format,
-    login::Span,
     metrics::{self, Options, Scrape},
-    process::ProcessUse,
-    run::Outcome,
-    sessions::{self, CommandShown},
+    process_metrics::ProcessUse,
+    session::{self, CommandShown},
+    table::login::Span,
     table::{Row, Table},
 };
 
@@ -124,7 +124,7 @@ fn counted<const N: usize>(keys: impl Iterator<Item = [String; N]>) -> BTreeMap<
 
 fn render(rows: Vec<Row>, format: Format) -> String {
     let table = Table { users_reported: Some(7), shows_from: true, rows };
-    let sessions = sessions::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
+    let sessions = session::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {

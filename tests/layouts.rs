@@ -4,8 +4,8 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use what::{
-    interval::Interval,
-    login::Login,
+    table::elapsed::Interval,
+    table::login::Login,
     table::{Row, read},
 };
 

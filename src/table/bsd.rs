@@ -5,7 +5,7 @@
 //! give it two, and let a long user name shift its row.
 
 use super::{Row, RowResult, cursor::Cursor};
-use crate::{interval::Interval, login::Login};
+use super::{elapsed::Interval, login::Login};
 
 /// Widths of the columns that vary.
 pub struct Columns {

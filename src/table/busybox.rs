@@ -5,7 +5,7 @@ use super::{
     Row, RowResult,
     cursor::{Cursor, trim_end},
 };
-use crate::{interval::Interval, login::Login};
+use super::{elapsed::Interval, login::Login};
 
 /// The whole header line.
 pub const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";

@@ -1,6 +1,6 @@
 //! Walks along one row, column by column.
 
-use crate::interval::Interval;
+use crate::table::elapsed::Interval;
 
 /// What is left of a row.
 pub struct Cursor<'a>(pub &'a [u8]);

@@ -8,7 +8,7 @@ use super::{
     Row, RowResult,
     cursor::{Cursor, trim_end},
 };
-use crate::login::Login;
+use crate::table::login::Login;
 
 /// Widths of the columns that vary.
 pub struct Columns {

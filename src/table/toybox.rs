@@ -4,7 +4,7 @@ use super::{
     Row, RowResult,
     cursor::{Cursor, trim_end},
 };
-use crate::login::Login;
+use crate::table::login::Login;
 
 /// The whole header line.
 pub const HEADER: &[u8] = b"USER     TTY             LOGIN@              FROM";

@@ -4,7 +4,7 @@
 //! same day of any month: no login time can be told from it.
 
 use super::{Row, RowResult, cursor::Cursor};
-use crate::interval::{Interval, number};
+use crate::table::elapsed::{Interval, number};
 
 /// Which of its two forms it is.
 pub struct Columns {

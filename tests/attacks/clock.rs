@@ -11,8 +11,8 @@ use std::{
 
 use what::{
     cache::Cache,
+    cli::{self, Task},
     clock::{Clock, Moment},
-    flags::{self, Task},
     scrape::Scraper,
     site::Site,
 };
@@ -67,7 +67,7 @@ fn none_negative(metrics: &str) {
 
 #[test]
 fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
-    let Ok(Task::Serve(config)) = flags::parse([].into_iter(), |_| None) else {
+    let Ok(Task::Serve(config)) = cli::parse([].into_iter(), |_| None) else {
         panic!("no flags are enough");
     };
     for change in [|unix: Duration| unix - HOUR, |unix| unix + HOUR, |_| Duration::ZERO] {

@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use what::{
+    command::child::Outcome,
     exposition::Format,
-    login::Span,
     metrics::{self, Options, Scrape},
-    run::Outcome,
-    sessions::{self, CommandShown},
+    session::{self, CommandShown},
     table,
+    table::login::Span,
 };
 
 fuzz_target!(|printed: &[u8]| {
     let Ok(table) = table::read(printed) else { return };
     assert!(table.rows.len() < printed.iter().filter(|&&byte| byte == b'\n').count());
     let run = Span { began: 1_795_479_355, ended: 1_795_479_356 };
-    let sessions = sessions::of_table(&table, run, CommandShown::Full);
-    let options = Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
+    let sessions = session::of_table(&table, run, CommandShown::Full);
+    let options =
+        Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {
         outcome: Outcome::Ok,
         took: Duration::from_millis(8),

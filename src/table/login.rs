@@ -1,8 +1,8 @@
 //! The login times in LOGIN@ and TIME. Knows their forms and the calendar, in UTC; takes the time of the run from outside.
 
 use crate::{
-    interval::{number, pair, two_digits},
-    resolution::Resolution,
+    table::elapsed::{number, pair, two_digits},
+    table::resolution::Resolution,
 };
 
 const MINUTE: i64 = 60;

@@ -4,12 +4,12 @@
 use std::{fmt::Write, time::Duration};
 
 use crate::{
-    login::{LoginTime, utc},
+    command::child::Outcome,
     metrics::VERSION,
-    resolution::Resolution,
-    run::Outcome,
     scrape::Snapshot,
-    sessions::{CommandShown, Origin, Session},
+    session::{CommandShown, Origin, Session},
+    table::login::{LoginTime, utc},
+    table::resolution::Resolution,
 };
 
 /// No script, nothing from elsewhere, and of styles only the one below, by its hash.

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    interval::Interval,
-    login::{LoginTime, Span},
+    table::elapsed::Interval,
+    table::login::{LoginTime, Span},
     table::{Row, Table},
 };
 

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use argh::FromArgs;
 
 use crate::{
+    command::child::DEFAULT_COMMAND,
     metrics::{self, Options},
-    run::DEFAULT_COMMAND,
-    sessions::CommandShown,
+    session::CommandShown,
 };
 
 /// The name of the program, in its help and at the start of its log.

@@ -1,0 +1,3 @@
+//! The command that is run, `w` unless the user names another.
+
+pub mod child;
