@@ -7,28 +7,37 @@
 use std::{
     convert::Infallible,
     io::{self, Read, Write},
-    net::Shutdown,
     os::{
         fd::OwnedFd,
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener, UnixStream},
+        unix::net::{UnixListener, UnixStream},
     },
     process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType},
+};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use crate::{clock, lock::locked, site::Site};
 
-/// Requests that may be under way at a time. tiny_http keeps a thread for each; with fewer, sixteen clients wait long for each
-/// other, and some of them much longer than others.
-const WAYS: usize = 8;
+/// Requests that may be under way at a time. tiny_http starts with that many threads; one connection more could be left without.
+const WAYS: usize = 4;
+
+/// For tiny_http to accept a connection and read a request, at the start.
+const START_TIME: Duration = Duration::from_secs(5);
+
+/// How often a name is taken on which a stranger gets in, before the start is given up.
+const TRIES: usize = 1000;
 
 /// The front's side.
 pub struct Door {
@@ -38,7 +47,7 @@ pub struct Door {
 
 /// The loop's side.
 pub struct Loop {
-    server: Server,
+    server: &'static Server,
     /// In the order of the ways.
     handovers: Vec<Handover>,
 }
@@ -65,24 +74,91 @@ pub struct Reply {
 /// Opens the door, lets the front in, and shuts it behind it.
 ///
 /// # Errors
-/// The sockets can't be made: no descriptors or threads are left.
+/// The sockets can't be made: no descriptors or threads are left, or strangers are in at every try.
 pub fn open() -> Result<(Door, Loop)> {
-    // An abstract name needs no file. Nobody else has a reason to come in, and would find no more than on the port.
-    let name = format!("what-{}-{:x}", process::id(), clock::system().unix.as_nanos());
-    let address = SocketAddr::from_abstract_name(name).context("the inner socket has no name")?;
-    let listener = UnixListener::bind_addr(&address).context("the inner socket can't be opened")?;
-    let shut = UnixStream::from(OwnedFd::from(
-        listener.try_clone().context("the inner socket can't be shared")?,
-    ));
+    there_is_enough_for_tiny_http()?;
+    let (listener, streams) = private_connections()?;
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
-    let ways: Vec<Way> =
-        (0..WAYS).map(|number| Way::enter(number, &address, &server)).collect::<Result<_>>()?;
-    shut.shutdown(Shutdown::Both).context("the inner socket can't be shut")?;
-    let inside =
-        Loop { server, handovers: ways.iter().map(|way| Arc::clone(&way.handover)).collect() };
-    let next = AtomicUsize::new(0);
-    Ok((Door { ways, next }, inside))
+    // Leaked: its `Drop` panics at a socket without a file, which would turn every later error into an abort.
+    let server: &Server = Box::leak(Box::new(server));
+    let ways: Vec<Way> = streams
+        .into_iter()
+        .enumerate()
+        .map(|(number, stream)| Way::enter(number, stream, server))
+        .collect::<Result<_>>()?;
+    let handovers = ways.iter().map(|way| Arc::clone(&way.handover)).collect();
+    let inside = Loop { server, handovers };
+    Ok((Door { ways, next: AtomicUsize::new(0) }, inside))
+}
+
+/// A listener that is shut already and holds the connections to these streams, and no others.
+///
+/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue holds as many as there are
+/// ways, and they are all taken before it is read: one that finds no place means that somebody else has it.
+fn private_connections() -> Result<(UnixListener, Vec<UnixStream>)> {
+    for attempt in 0..TRIES {
+        let name =
+            format!("what-{}-{attempt}-{:x}", process::id(), clock::system().unix.as_nanos());
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes())
+            .context("the inner socket has no name")?;
+        let listener = stream_socket().context("the inner socket can't be made")?;
+        net::bind(&listener, &address).context("the inner socket can't be bound")?;
+        // Linux holds one more than is asked for.
+        net::listen(&listener, WAYS as i32 - 1).context("the inner socket can't listen")?;
+        let streams = connect_all(&address)?;
+        net::shutdown(&listener, Shutdown::Both).context("the inner socket can't be shut")?;
+        if let Some(streams) = streams {
+            return Ok((UnixListener::from(listener), streams));
+        }
+    }
+    bail!(
+        "another process has connected to the inner socket at each of {TRIES} tries: look for one that reads /proc/net/unix"
+    )
+}
+
+/// All the connections that the queue can hold; `None` if one of them finds no place.
+fn connect_all(address: &SocketAddrUnix) -> Result<Option<Vec<UnixStream>>> {
+    let mut streams = Vec::with_capacity(WAYS);
+    for _ in 0..WAYS {
+        let stream = UnixStream::from(stream_socket().context("the inner socket can't be made")?);
+        stream.set_nonblocking(true).context("the inner socket can't be set up")?;
+        match net::connect(&stream, address) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error).context("the inner socket can't be reached"),
+        }
+        stream.set_nonblocking(false).context("the inner socket can't be set up")?;
+        streams.push(stream);
+    }
+    Ok(Some(streams))
+}
+
+fn stream_socket() -> rustix::io::Result<OwnedFd> {
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+}
+
+/// tiny_http panics, in a thread of its own, where it finds no descriptor or thread. So as many are taken and given back first.
+fn there_is_enough_for_tiny_http() -> Result<()> {
+    let one = stream_socket().context("there are too few file descriptors (ulimit -n)")?;
+    // Its ends of the ways, each twice, and our ends; the listener, and what the rest of the start opens meanwhile.
+    let descriptors: io::Result<Vec<OwnedFd>> =
+        (0..3 * WAYS + 8).map(|_| one.try_clone()).collect();
+    descriptors.context("there are too few file descriptors (ulimit -n)")?;
+    let threads: io::Result<Vec<_>> = (0..=WAYS)
+        .map(|_| {
+            let (end, ended) = mpsc::channel::<()>();
+            let thread = thread::Builder::new().spawn(move || {
+                let _ = ended.recv();
+            })?;
+            Ok((end, thread))
+        })
+        .collect();
+    for (end, thread) in threads.context("there are too few threads (ulimit -u)")? {
+        drop(end);
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 impl Door {
@@ -98,20 +174,22 @@ impl Door {
 }
 
 impl Way {
-    /// With one request and its answer the front is in. One way after the other: tiny_http must have given a thread to the last.
-    fn enter(number: usize, address: &SocketAddr, server: &Server) -> Result<Way> {
-        let mut stream =
-            UnixStream::connect_addr(address).context("the inner socket can't be reached")?;
+    /// With one request and its answer it is sure that tiny_http has accepted the connection.
+    fn enter(number: usize, mut stream: UnixStream, server: &Server) -> Result<Way> {
         // Longer than any answer takes; after that the loop is lost.
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .context("the inner socket has no timeout")?;
-        let mut first = || {
-            send(&mut stream, number, "/", "")?;
-            server.recv()?.respond(Response::empty(204))?;
-            receive(&mut stream)
+        send(&mut stream, number, "/", "").context("the inner socket can't be written")?;
+        let request = match server.recv_timeout(START_TIME) {
+            // Once, as there is nothing more to accept.
+            Err(_) => server.recv_timeout(START_TIME),
+            received => received,
         };
-        first().context("tiny_http does not answer")?;
+        let request =
+            request.ok().flatten().context("tiny_http does not accept its connections")?;
+        request.respond(Response::empty(204)).context("the inner socket can't be written")?;
+        receive(&mut stream).context("tiny_http does not answer")?;
         Ok(Way { number, stream: Mutex::new(stream), handover: Handover::default() })
     }
 

@@ -11,6 +11,8 @@ mod harness;
 mod clock;
 #[path = "attacks/connections.rs"]
 mod connections;
+#[path = "attacks/local.rs"]
+mod local;
 #[path = "attacks/requests.rs"]
 mod requests;
 #[path = "attacks/shortage.rs"]

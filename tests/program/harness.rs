@@ -119,16 +119,19 @@ impl Exporter {
 
     pub fn start(command: &mut Command) -> Exporter {
         let child = command.args(["--listen.port", "0"]).stderr(Stdio::piped()).spawn();
-        let mut child = child.unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        // Owned from here on, so that it is ended whatever fails below.
+        let mut exporter =
+            Exporter { child: child.unwrap(), address: String::new(), log: Arc::default() };
+        let stderr = exporter.child.stderr.take().unwrap();
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
         let first = lines.next().expect("no line at start");
         let address =
             first.split("http://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
-        let address = address.split('/').next().unwrap().to_owned();
-        let log = Arc::new(Mutex::new(vec![first]));
-        let collected = Arc::clone(&log);
+        exporter.address = address.split('/').next().unwrap().to_owned();
+        exporter.log.lock().unwrap().push(first);
+        let collected = Arc::clone(&exporter.log);
         thread::spawn(move || lines.for_each(|line| collected.lock().unwrap().push(line)));
-        Exporter { child, address, log }
+        exporter
     }
 
     pub fn log(&self) -> Vec<String> {

@@ -1,0 +1,108 @@
+//! A local user who is not the exporter's, and a start with too little.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::harness::{Exporter, FakeW, program};
+
+/// Looks for the exporters' inner sockets as fast as it can, and asks for what aborts tiny_http.
+struct Racer {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Racer {
+    fn start() -> Racer {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&answered));
+        let race = move || {
+            let mut streams = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let sockets = fs::read("/proc/net/unix").unwrap_or_default();
+                let sockets = String::from_utf8_lossy(&sockets).into_owned();
+                streams.extend(
+                    sockets.lines().filter_map(|line| line.split_once("@what-")).filter_map(
+                        |(_, rest)| {
+                            let name = format!("what-{}", rest.trim_end());
+                            let address = SocketAddr::from_abstract_name(name).ok()?;
+                            let mut stream = UnixStream::connect_addr(&address).ok()?;
+                            let body = "Content-Length: 1000000000000";
+                            let request = format!("GET / HTTP/1.1\r\nHost: 0\r\n{body}\r\n\r\n");
+                            stream.write_all(request.as_bytes()).ok()?;
+                            Some(stream)
+                        },
+                    ),
+                );
+            }
+            for mut stream in streams {
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(10)));
+                if stream.read(&mut [0]).is_ok_and(|count| count > 0) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        Racer { stop, answered, thread: Some(thread::spawn(race)) }
+    }
+
+    fn end(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(thread::JoinHandle::join);
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Racer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_local_user_who_watches_for_the_inner_socket_is_never_in() {
+    let fake = FakeW::new("cat $TABLE");
+    let racer = Racer::start();
+    for start in 0..30 {
+        let exporter = Exporter::of(&fake.command(), &[]);
+        assert!(exporter.metrics().contains("\nwhat_up{"), "start {start}");
+        assert!(exporter.metrics().contains("\nwhat_up{"), "start {start}");
+    }
+    assert_eq!(racer.end(), 0, "a stranger was answered");
+}
+
+#[test]
+fn a_start_with_too_few_descriptors_says_so_and_never_panics() {
+    let fake = FakeW::new("cat $TABLE");
+    let (mut served, mut refused) = (0, 0);
+    for limit in (10..60).step_by(5) {
+        let mut shell = Command::new("timeout");
+        shell.args(["--preserve-status", "--kill-after=5", "1", "sh", "-c"]);
+        shell.args(["ulimit -n $0 && exec \"$@\"", &limit.to_string()]);
+        shell.arg(program().get_program()).args(["--listen.port=0", "--w.command"]);
+        let output = shell.arg(fake.command()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            assert!(said.contains(" listens on "), "{limit}: {said}");
+            served += 1;
+        } else {
+            let code = output.status.code();
+            assert!(code.is_some_and(|code| code < 100), "{limit}: {}: {said}", output.status);
+            assert!(said.lines().count() == 1 && !said.contains("panic"), "{limit}: {said}");
+            refused += 1;
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+}
