@@ -28,7 +28,7 @@ use rustix::{
 };
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
-use crate::{clock, lock::locked, site::Site};
+use crate::{cli::NAME, clock, lock::locked, site::Site};
 
 /// Requests that may be under way at a time. tiny_http starts with that many threads; one connection more could be left without.
 const WAYS: usize = 4;
@@ -229,9 +229,10 @@ impl Loop {
                 .map_or("", |header| header.value.as_str())
         };
         let answer = site.answer(request.url(), header("Accept"));
-        let headers = answer
-            .headers
+        // tiny_http names itself where no name is given.
+        let headers = [("Server", NAME)]
             .iter()
+            .chain(&answer.headers)
             .filter_map(|(name, value)| Header::from_bytes(*name, *value).ok())
             .collect();
         let length = answer.body.len();

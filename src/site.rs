@@ -48,7 +48,12 @@ impl Site {
                 let format = Format::accepted(accept);
                 Answer {
                     status: 200,
-                    headers: vec![("Content-Type", format.content_type()), ("Vary", "Accept")],
+                    // A proxy that kept it would serve those who are gone.
+                    headers: vec![
+                        ("Content-Type", format.content_type()),
+                        ("Vary", "Accept"),
+                        ("Cache-Control", "no-store"),
+                    ],
                     body: snapshot.rendered(format),
                 }
             }
