@@ -17,11 +17,13 @@ use std::{
 use rustix::io::ioctl_fionread;
 
 use crate::{
+    clock,
     door::{Door, Reply},
     head::{self, Refusal, Request},
     lock::locked,
     log, memory,
     site::Site,
+    table::login::utc,
 };
 
 /// Connections at a time. When there are as many, the one that has waited longest for its request goes.
@@ -360,10 +362,14 @@ impl<'f> Visit<'f> {
         let Refusal { status, reason } = refusal;
         let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
         let answer = format!(
-            "HTTP/1.1 {status} {reason}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{reason}\n",
+            "HTTP/1.1 {status} {reason}\r\n{allow}Date: {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            http_date(clock::system().unix),
             reason.len() + 1
         );
-        if write_all(&self.guest.stream, answer.as_bytes(), &[]).is_ok() {
+        // An answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2).
+        let body =
+            if self.unread.starts_with(b"HEAD ") { String::new() } else { format!("{reason}\n") };
+        if write_all(&self.guest.stream, answer.as_bytes(), body.as_bytes()).is_ok() {
             self.farewell();
         }
     }
@@ -392,6 +398,21 @@ impl<'f> Visit<'f> {
     }
 }
 
+/// A time as in the `Date` field, such as `Tue, 24 Nov 2026 00:15:56 GMT` (RFC 9110, 5.6.7).
+fn http_date(unix: Duration) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = i64::try_from(unix.as_secs()).unwrap_or(i64::MAX);
+    let (year, month, day, hour, minute, second) = utc(seconds);
+    let named = |names: &[&'static str], index: i64| {
+        usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
+    };
+    let weekday = named(&WEEKDAYS, seconds.div_euclid(86_400).rem_euclid(7));
+    let month = named(&MONTHS, month - 1);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 /// Writes both, within the time that an answer has in all.
 fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
     let deadline = Instant::now() + WRITE_TIME;
@@ -416,4 +437,20 @@ fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()>
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_as_http_writes_it() {
+        for (unix, date) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (1_795_479_356, "Tue, 24 Nov 2026 00:15:56 GMT"),
+        ] {
+            assert_eq!(http_date(Duration::from_secs(unix)), date);
+        }
+    }
 }

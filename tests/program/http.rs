@@ -193,3 +193,15 @@ fn no_proxy_may_keep_an_answer_and_the_server_names_itself() {
         assert_eq!(answer.header("Server"), Some(env!("CARGO_PKG_NAME")), "{path}");
     }
 }
+
+#[test]
+fn a_refusal_has_a_date_and_to_head_no_body() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    for (method, body) in [("GET", "Bad Request\n"), ("HEAD", "")] {
+        let answer = exporter.ask(&format!("{method} /metrics HTTP/1.1\r\n\r\n"));
+        assert_eq!((answer.status, answer.body.as_str()), (400, body), "{method}");
+        assert!(answer.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{method}");
+        assert_eq!(answer.header("Content-Length"), Some("12"), "{method}");
+    }
+}
