@@ -32,8 +32,8 @@ pub const MAX_CONNECTIONS: usize = 64;
 pub const MAX_HEAD: usize = 8 * 1024;
 /// For a head to come whole, from its first byte, or from the connection's start.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Between requests.
-pub const IDLE_TIME: Duration = Duration::from_secs(30);
+/// Between requests: longer than the usual scrape intervals.
+pub const IDLE_TIME: Duration = Duration::from_secs(120);
 /// For an answer to be taken whole. Whoever waits behind 64 that take nothing is still answered within the 10 s that Prometheus
 /// waits.
 pub const WRITE_TIME: Duration = Duration::from_secs(8);
@@ -349,7 +349,7 @@ impl<'f> Visit<'f> {
                 process::exit(1);
             });
         head.extend_from_slice(if request.keep_alive {
-            b"Connection: keep-alive\r\n\r\n"
+            b"Connection: keep-alive\r\nKeep-Alive: timeout=120\r\n\r\n"
         } else {
             b"Connection: close\r\n\r\n"
         });

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
@@ -44,7 +44,7 @@ pub fn once(config: &Config) -> Result<Snapshot> {
     Ok(scraper.scrape())
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// The address can't be bound, the system gives no threads or descriptors, or the serving loop is lost.
@@ -99,9 +99,9 @@ fn bind(host: &str, port: u16) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Calls back at SIGTERM or SIGINT, in a thread of its own; as PID 1 too, where neither ends a process by itself.
+/// Calls back at SIGTERM, SIGINT or SIGHUP, in a thread of its own; as PID 1 too, where none of them ends a process by itself.
 fn on_stop(stop: impl FnOnce(i32) + Send + 'static) -> Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("signals can't be caught")?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals can't be caught")?;
     let waiting = thread::Builder::new().spawn(move || {
         if let Some(signal) = signals.forever().next() {
             stop(signal);
@@ -113,7 +113,11 @@ fn on_stop(stop: impl FnOnce(i32) + Send + 'static) -> Result<()> {
 
 /// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
 fn stop(signal: i32, listener: TcpListener, front: &Front, running: &Running) {
-    let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+    let name = match signal {
+        SIGTERM => "SIGTERM",
+        SIGINT => "SIGINT",
+        _ => "SIGHUP",
+    };
     log::line(&format!("stops at {name}"));
     let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
     wait_for_answers(front);

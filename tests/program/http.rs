@@ -125,7 +125,7 @@ fn a_slow_w_holds_up_nothing_else() {
 
 #[test]
 fn it_stops_with_status_0_within_a_second() {
-    for name in ["TERM", "INT"] {
+    for name in ["TERM", "INT", "HUP"] {
         let mut exporter = Exporter::of("true", &[]);
         exporter.metrics();
         let kept = exporter.connect();
@@ -204,4 +204,15 @@ fn a_refusal_has_a_date_and_to_head_no_body() {
         assert!(answer.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{method}");
         assert_eq!(answer.header("Content-Length"), Some("12"), "{method}");
     }
+}
+
+#[test]
+fn a_kept_connection_says_how_long_it_is_kept() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let mut kept = exporter.connect();
+    kept.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let answer = Answer::read_one(&mut kept);
+    assert_eq!(answer.header("Keep-Alive"), Some("timeout=120"));
+    assert_eq!(exporter.get("/metrics").header("Keep-Alive"), None);
 }
