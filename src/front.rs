@@ -19,7 +19,10 @@ use rustix::io::ioctl_fionread;
 use crate::{
     clock,
     door::{Door, Reply},
-    head::{self, Refusal, Request},
+    http::{
+        limits::{HEAD_TIME, IDLE_TIME, WRITE_TIME},
+        request::{self, Method, Refusal, Request},
+    },
     lock::locked,
     log, memory,
     site::Site,
@@ -28,15 +31,6 @@ use crate::{
 
 /// Connections at a time. When there are as many, the one that has waited longest for its request goes.
 pub const MAX_CONNECTIONS: usize = 64;
-/// The head of a request, in bytes.
-pub const MAX_HEAD: usize = 8 * 1024;
-/// For a head to come whole, from its first byte, or from the connection's start.
-pub const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Between requests: longer than the usual scrape intervals.
-pub const IDLE_TIME: Duration = Duration::from_secs(120);
-/// For an answer to be taken whole. Whoever waits behind 64 that take nothing is still answered within the 10 s that Prometheus
-/// waits.
-pub const WRITE_TIME: Duration = Duration::from_secs(8);
 /// For a refused client to read why, before its connection is reset.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// For what a client has sent to be looked at, before it may be let go for another.
@@ -282,21 +276,11 @@ impl<'f> Visit<'f> {
             while self.unread.starts_with(b"\r\n") {
                 self.unread.drain(..2);
             }
-            if let Some(end) = head::end(&self.unread)? {
-                let request = head::parse(self.unread.get(..end).unwrap_or_default())?;
-                self.unread.drain(..end);
+            if let Some((request, length)) = request::parse(&self.unread)? {
+                self.unread.drain(..length);
                 let mut waiting = locked(&self.guest.waiting);
                 // Nothing waits any more: this one was just sent away.
                 return waiting.take().map(|_| request).ok_or(End::Gone);
-            }
-            if self.unread.len() >= MAX_HEAD {
-                let in_first_line = !self.unread.contains(&b'\n');
-                return Err(if in_first_line {
-                    head::TARGET_TOO_LONG
-                } else {
-                    head::HEAD_TOO_LARGE
-                }
-                .into());
             }
             if !self.unread.is_empty() && deadline.is_none() {
                 deadline = Some(Instant::now() + HEAD_TIME);
@@ -319,9 +303,7 @@ impl<'f> Visit<'f> {
             self.read_timeout = Some(timeout);
         }
         let mut buffer = [0; 2048];
-        let room = (MAX_HEAD - self.unread.len()).min(buffer.len());
-        let buffer = buffer.get_mut(..room).unwrap_or_default();
-        match (&self.guest.stream).read(buffer) {
+        match (&self.guest.stream).read(&mut buffer) {
             Ok(0) => Err(End::Gone),
             Ok(count) => {
                 self.unread.extend_from_slice(buffer.get(..count).unwrap_or_default());
@@ -335,11 +317,14 @@ impl<'f> Visit<'f> {
 
     /// A client that has begun is told; one that has said nothing is just let go.
     fn too_slow(&self) -> End {
-        if self.unread.is_empty() { End::Gone } else { head::TIMEOUT.into() }
+        if self.unread.is_empty() { End::Gone } else { request::REQUEST_TIMEOUT.into() }
     }
 
     /// Answers, and says whether the connection may be used again.
     fn answer(&self, request: &Request) -> bool {
+        if request.method == Method::Options {
+            return self.answer_options(request.keep_alive);
+        }
         self.front.site.prepare(&request.path);
         let Reply { mut head, body } =
             self.front.door.ask(&request.path, &request.accept).unwrap_or_else(|error| {
@@ -353,14 +338,24 @@ impl<'f> Visit<'f> {
         } else {
             b"Connection: close\r\n\r\n"
         });
-        let body = if request.head_only { &[] } else { body.as_slice() };
+        let body = if request.method == Method::Head { &[] } else { body.as_slice() };
         write_all(&self.guest.stream, &head, body).is_ok() && request.keep_alive
+    }
+
+    /// Load balancers ask this to see whether a server lives.
+    fn answer_options(&self, keep_alive: bool) -> bool {
+        let connection = if keep_alive { "keep-alive" } else { "close" };
+        let answer = format!(
+            "HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, OPTIONS\r\nDate: {}\r\nConnection: {connection}\r\n\r\n",
+            http_date(clock::system().unix),
+        );
+        write_all(&self.guest.stream, answer.as_bytes(), &[]).is_ok() && keep_alive
     }
 
     fn refuse(&self, refusal: Refusal) {
         *locked(&self.guest.waiting) = None;
         let Refusal { status, reason } = refusal;
-        let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+        let allow = if status == 405 { "Allow: GET, HEAD, OPTIONS\r\n" } else { "" };
         let answer = format!(
             "HTTP/1.1 {status} {reason}\r\n{allow}Date: {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             http_date(clock::system().unix),

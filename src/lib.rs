@@ -10,7 +10,7 @@ pub mod command;
 pub mod door;
 pub mod exposition;
 pub mod front;
-pub mod head;
+mod http;
 pub mod landing_page;
 mod lock;
 pub mod log;

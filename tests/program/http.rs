@@ -45,9 +45,13 @@ fn other_paths_are_404_and_other_methods_405() {
     for path in ["/metric", "/metrics/", "//metrics", "/%6detrics", "/favicon.ico"] {
         assert_eq!(exporter.get(path).status, 404, "{path}");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
+    for method in ["POST", "PUT", "DELETE", "TRACE", "PATCH"] {
         let answer = exporter.ask(&format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
-        assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, HEAD")), "{method}");
+        assert_eq!(
+            (answer.status, answer.header("Allow")),
+            (405, Some("GET, HEAD, OPTIONS")),
+            "{method}"
+        );
     }
 }
 
@@ -215,4 +219,18 @@ fn a_kept_connection_says_how_long_it_is_kept() {
     let answer = Answer::read_one(&mut kept);
     assert_eq!(answer.header("Keep-Alive"), Some("timeout=120"));
     assert_eq!(exporter.get("/metrics").header("Keep-Alive"), None);
+}
+
+#[test]
+fn options_says_what_is_answered_without_running_w() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    for target in ["/", "*", "/metrics", "/nothing"] {
+        let answer = exporter
+            .ask(&format!("OPTIONS {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{target}");
+        assert_eq!(answer.header("Allow"), Some("GET, HEAD, OPTIONS"), "{target}");
+        assert!(answer.header("Date").is_some(), "{target}");
+    }
+    assert_eq!(fake.runs(), 0);
 }

@@ -1,0 +1,468 @@
+//! Reads the head of an HTTP request (RFC 9112) with httparse, and checks what httparse does not: line ends, framing, `Host`, the
+//! target. Knows no socket and no route.
+
+use std::{borrow::Cow, time::Duration};
+
+use httparse::{EMPTY_HEADER, Error, Header, Status};
+
+use super::limits::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES};
+
+/// A request that may be answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// What is to be done.
+    pub method: Method,
+    /// The path without its query; starts with `/`, or is the `*` of `OPTIONS *`.
+    pub path: String,
+    /// The `Accept` fields, joined by commas; empty if there is none.
+    pub accept: String,
+    /// Whether the connection may be used again.
+    pub keep_alive: bool,
+    /// How long the scraper waits for the answer, as `X-Prometheus-Scrape-Timeout-Seconds` says.
+    pub scrape_timeout: Option<Duration>,
+}
+
+/// The methods that are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// The whole answer.
+    Get,
+    /// The answer without its body.
+    Head,
+    /// The methods that are answered.
+    Options,
+}
+
+/// Why a request is not answered. The connection is closed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// Its standard reason phrase.
+    pub reason: &'static str,
+}
+
+/// The request is malformed.
+pub(crate) const BAD_REQUEST: Refusal = refusal(400, "Bad Request");
+/// The request did not arrive in time.
+pub(crate) const REQUEST_TIMEOUT: Refusal = refusal(408, "Request Timeout");
+const METHOD_NOT_ALLOWED: Refusal = refusal(405, "Method Not Allowed");
+const CONTENT_TOO_LARGE: Refusal = refusal(413, "Content Too Large");
+const URI_TOO_LONG: Refusal = refusal(414, "URI Too Long");
+const FIELDS_TOO_LARGE: Refusal = refusal(431, "Request Header Fields Too Large");
+const NOT_IMPLEMENTED: Refusal = refusal(501, "Not Implemented");
+const VERSION_NOT_SUPPORTED: Refusal = refusal(505, "HTTP Version Not Supported");
+
+const fn refusal(status: u16, reason: &'static str) -> Refusal {
+    Refusal { status, reason }
+}
+
+/// Reads the request at the start of what was received, and says how many bytes its head takes; `None` if it is not whole yet.
+/// The caller has removed empty lines before it.
+///
+/// # Errors
+/// The request is malformed, too long, or asks for what is not done here. It is refused as soon as that is certain.
+pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+    check_line_ends(received)?;
+    let received = as_http_1_1(received)?;
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    let length = match head.parse(&received) {
+        Ok(Status::Complete(length)) => Some(length),
+        Ok(Status::Partial) => None,
+        Err(Error::TooManyHeaders) => return Err(FIELDS_TOO_LARGE),
+        Err(_) => return Err(BAD_REQUEST),
+    };
+    check_size(&received, length)?;
+    let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
+        return Ok(None);
+    };
+    let method = read_method(method)?;
+    let path = read_path(target, method).ok_or(BAD_REQUEST)?;
+    let Some(length) = length else { return Ok(None) };
+    let fields = Fields::read(head.headers)?;
+    // HTTP/1.1 must name its host. Which one it names does not matter here.
+    if fields.host.is_none() && version == 1 {
+        return Err(BAD_REQUEST);
+    }
+    let rest = received.get(length..).unwrap_or_default();
+    let Some(body) = fields.body.length(rest)? else { return Ok(None) };
+    let keep_alive = !fields.close && (version == 1 || fields.keep_alive);
+    let Fields { accept, scrape_timeout, .. } = fields;
+    let request = Request { method, path: path.to_owned(), accept, keep_alive, scrape_timeout };
+    Ok(Some((request, length + body)))
+}
+
+/// A line feed without a carriage return may be read as a line's end by one program and not by the next (RFC 9112, 2.2).
+fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
+    let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let head = received.get(..end.unwrap_or(received.len())).unwrap_or_default();
+    let bare = head
+        .split_inclusive(|&byte| byte == b'\n')
+        .any(|line| line.ends_with(b"\n") && !line.ends_with(b"\r\n"));
+    if bare { Err(BAD_REQUEST) } else { Ok(()) }
+}
+
+/// A later minor version is answered as HTTP/1.1 (RFC 9110, 2.5), which httparse does not do. Other versions are refused.
+fn as_http_1_1(received: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
+    let Some(end) = received.iter().position(|&byte| byte == b'\r') else {
+        return Ok(Cow::Borrowed(received));
+    };
+    let version = received.get(..end).and_then(|line| line.rsplit(|&byte| byte == b' ').next());
+    match version.and_then(|version| version.strip_prefix(b"HTTP/")) {
+        Some(b"1.0" | b"1.1") => Ok(Cow::Borrowed(received)),
+        Some([b'1', b'.', minor]) if minor.is_ascii_digit() => {
+            let mut received = received.to_vec();
+            received.splice(end - 1..end, *b"1");
+            Ok(Cow::Owned(received))
+        }
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Err(VERSION_NOT_SUPPORTED)
+        }
+        _ => Err(BAD_REQUEST),
+    }
+}
+
+/// The line and the fields have a limit each (RFC 9112, 3).
+fn check_size(received: &[u8], length: Option<usize>) -> Result<(), Refusal> {
+    let line = received.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+    let fields = length.unwrap_or(received.len()) - line.unwrap_or(0);
+    match line {
+        Some(line) if line <= MAX_LINE_BYTES + 2 && fields <= MAX_FIELD_BYTES => Ok(()),
+        None if received.len() < MAX_LINE_BYTES + 2 => Ok(()),
+        Some(line) if line <= MAX_LINE_BYTES + 2 => Err(FIELDS_TOO_LARGE),
+        _ => Err(URI_TOO_LONG),
+    }
+}
+
+fn read_method(method: &str) -> Result<Method, Refusal> {
+    match method {
+        "GET" => Ok(Method::Get),
+        "HEAD" => Ok(Method::Head),
+        "OPTIONS" => Ok(Method::Options),
+        "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Err(METHOD_NOT_ALLOWED),
+        _ => Err(NOT_IMPLEMENTED),
+    }
+}
+
+/// `/metrics` of `/metrics?a=b` or `http://host:9839/metrics`; `None` for another scheme or form.
+fn read_path(target: &str, method: Method) -> Option<&str> {
+    if target == "*" && method == Method::Options {
+        return Some(target);
+    }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let without_query = |target: &'_ str| target.find('?').unwrap_or(target.len());
+    if target.starts_with('/') {
+        return target.get(..without_query(target));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    let rest = rest.get(..without_query(rest))?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_http = scheme.eq_ignore_ascii_case("http") && !host.is_empty();
+    is_http.then_some(if path.is_empty() { "/" } else { path })
+}
+
+/// What is read of the header fields.
+#[derive(Default)]
+struct Fields {
+    accept: String,
+    host: Option<()>,
+    body: Body,
+    close: bool,
+    keep_alive: bool,
+    scrape_timeout: Option<Duration>,
+}
+
+/// How the body is framed (RFC 9112, 6).
+#[derive(Default, PartialEq, Eq)]
+enum Body {
+    #[default]
+    None,
+    /// `Content-Length: 0`.
+    Empty,
+    /// Another `Content-Length`.
+    Length(Vec<u8>),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// Another transfer encoding.
+    Encoded,
+}
+
+impl Fields {
+    fn read(headers: &[Header]) -> Result<Fields, Refusal> {
+        let mut fields = Fields::default();
+        for Header { name, value } in headers {
+            fields.add(&name.to_ascii_lowercase(), value.trim_ascii())?;
+        }
+        Ok(fields)
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) -> Result<(), Refusal> {
+        // What is looked at is ASCII. Other fields may hold bytes above 127 (RFC 9110, 5.5).
+        let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
+        match (name, text) {
+            ("accept", Some(text)) => {
+                let comma = if self.accept.is_empty() { "" } else { "," };
+                self.accept.push_str(comma);
+                self.accept.push_str(text);
+            }
+            ("host", Some(text)) if is_host(text) && self.host.is_none() => self.host = Some(()),
+            ("host", _) => return Err(BAD_REQUEST),
+            ("content-length", _) => self.add_length(value)?,
+            ("transfer-encoding", _) => self.add_encoding(value)?,
+            ("connection", Some(text)) => {
+                for option in text.split(',').map(str::trim) {
+                    self.close |= option.eq_ignore_ascii_case("close");
+                    self.keep_alive |= option.eq_ignore_ascii_case("keep-alive");
+                }
+            }
+            ("x-prometheus-scrape-timeout-seconds", Some(text)) => {
+                let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
+                self.scrape_timeout = seconds.and_then(Result::ok);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(BAD_REQUEST);
+        }
+        let body = match value.iter().all(|&digit| digit == b'0') {
+            true => Body::Empty,
+            false => Body::Length(value.to_vec()),
+        };
+        if self.body != Body::None && self.body != body {
+            return Err(BAD_REQUEST);
+        }
+        self.body = body;
+        Ok(())
+    }
+
+    fn add_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.body = match self.body {
+            Body::None if value.eq_ignore_ascii_case(b"chunked") => Body::Chunked,
+            Body::None | Body::Chunked | Body::Encoded => Body::Encoded,
+            // Two framings at once are how requests are smuggled.
+            Body::Empty | Body::Length(_) => return Err(BAD_REQUEST),
+        };
+        Ok(())
+    }
+}
+
+impl Body {
+    /// How many of these bytes are the body, which must be empty: only its framing is read. `None` if that has not arrived yet.
+    fn length(&self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+        const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+        match self {
+            Body::None | Body::Empty => Ok(Some(0)),
+            Body::Chunked if rest.starts_with(LAST_CHUNK) => Ok(Some(LAST_CHUNK.len())),
+            Body::Chunked if LAST_CHUNK.starts_with(rest) => Ok(None),
+            Body::Length(_) | Body::Chunked => Err(CONTENT_TOO_LARGE),
+            Body::Encoded => Err(NOT_IMPLEMENTED),
+        }
+    }
+}
+
+/// A name or an address, and a port or none (RFC 9110, 7.2; RFC 3986, 3.2.2).
+fn is_host(value: &str) -> bool {
+    let (host, port) = match value.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port),
+        None => value.split_at(value.find(':').unwrap_or(value.len())),
+    };
+    let in_brackets = value.starts_with('[');
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || b"-._~%!$&'()*+,;=".contains(&byte)
+            || (in_brackets && byte == b':')
+    };
+    let digits = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    !host.is_empty() && host.bytes().all(allowed) && digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(head: &str) -> Result<Request, u16> {
+        match parse(head.as_bytes()) {
+            Ok(Some((request, length))) if length == head.len() => Ok(request),
+            Ok(_) => Err(0),
+            Err(refusal) => Err(refusal.status),
+        }
+    }
+
+    fn get(line: &str, fields: &str) -> Result<Request, u16> {
+        status(&format!("{line}\r\n{fields}\r\n"))
+    }
+
+    #[test]
+    fn a_scrape_is_understood() {
+        let head =
+            "GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nAccept: a/b\r\naccept:c/d;q=0.5\r\n\r\n";
+        let request = Request {
+            path: "/metrics".to_owned(),
+            accept: "a/b,c/d;q=0.5".to_owned(),
+            method: Method::Get,
+            keep_alive: true,
+            scrape_timeout: None,
+        };
+        assert_eq!(status(head), Ok(request));
+    }
+
+    #[test]
+    fn the_connection_is_kept_as_its_version_says() {
+        let kept = |version: &str, fields: &str| {
+            get(&format!("GET / HTTP/{version}"), fields).map(|request| request.keep_alive)
+        };
+        assert_eq!(kept("1.1", "Host: x\r\n"), Ok(true));
+        assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade, Close\r\n"), Ok(false));
+        assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"), Ok(true));
+        assert_eq!(kept("1.0", ""), Ok(false));
+        assert_eq!(kept("1.0", "Connection: Keep-Alive\r\n"), Ok(true));
+    }
+
+    #[test]
+    fn the_target_may_name_its_origin_and_is_not_decoded() {
+        let path =
+            |target: &str| get(&format!("GET {target} HTTP/1.0"), "").map(|request| request.path);
+        assert_eq!(path("http://host:9839/metrics?x"), Ok("/metrics".to_owned()));
+        assert_eq!(path("HTTP://host"), Ok("/".to_owned()));
+        assert_eq!(path("//metrics"), Ok("//metrics".to_owned()));
+        assert_eq!(path("/%2e/metrics"), Ok("/%2e/metrics".to_owned()));
+        for bad in ["metrics", "*", "https://host/", "http:///x", "http://", "", "/ü"] {
+            assert_eq!(path(bad), Err(400), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_body_or_another_method_is_refused() {
+        let host =
+            |fields: &str| get("GET / HTTP/1.1", &format!("Host: x\r\n{fields}\r\n")).map(|_| ());
+        assert_eq!(host("Content-Length: 0"), Ok(()));
+        assert_eq!(host("Expect: 100-continue"), Ok(()));
+        for (fields, refused) in [
+            ("Content-Length: 2000", 413),
+            ("Content-Length: 1000000000000", 413),
+            ("Content-Length: 18446744073709551615", 413),
+            ("Content-Length: 2000\r\nExpect: 100-continue", 413),
+            ("Content-Length: -1", 400),
+            ("Content-Length: abc", 400),
+            ("Content-Length:", 400),
+            ("Content-Length: 0\r\nContent-Length: 5", 400),
+            ("Transfer-Encoding: gzip, chunked", 501),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 501),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
+        ] {
+            assert_eq!(host(fields), Err(refused), "{fields}");
+        }
+        for method in ["POST", "PUT", "DELETE", "TRACE"] {
+            assert_eq!(get(&format!("{method} / HTTP/1.1"), "Host: x\r\n"), Err(405), "{method}");
+        }
+        for target in ["*", "/metrics", "http://x/"] {
+            let request = get(&format!("OPTIONS {target} HTTP/1.1"), "Host: x\r\n");
+            assert_eq!(request.map(|request| request.method), Ok(Method::Options), "{target}");
+        }
+        for method in ["get", "BREW"] {
+            assert_eq!(get(&format!("{method} / HTTP/1.1"), "Host: x\r\n"), Err(501), "{method}");
+        }
+    }
+
+    #[test]
+    fn what_rfc_9112_lets_pass_is_answered() {
+        for (line, fields) in [
+            ("GET / HTTP/1.2", "Host: x\r\n"),
+            ("GET / HTTP/1.1", "Host: x\r\nUser-Agent: \u{fc}\r\n"),
+            ("GET / HTTP/1.1", "Host: [::1]:9839\r\n"),
+            ("GET / HTTP/1.1", "Host: a.b-c:9839\r\n"),
+        ] {
+            assert!(get(line, fields).is_ok(), "{line} {fields}");
+        }
+        let latin = b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: \xfc\r\n\r\n";
+        assert!(matches!(parse(latin), Ok(Some(_))));
+        let accept = get("GET / HTTP/1.1", "Host: x\r\nAccept: \u{fc}\r\n");
+        assert_eq!(accept.map(|request| request.accept), Ok(String::new()));
+        let path = get("GET http://h?q=/metrics HTTP/1.1", "Host: x\r\n");
+        assert_eq!(path.map(|request| request.path), Ok("/".to_owned()));
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        for (line, fields, refused) in [
+            ("GET / HTTP/1.1", "", 400),
+            ("GET / HTTP/1.1", "Host: x\r\nHost: x\r\n", 400),
+            ("GET / HTTP/1.1", "Host: x\r\n folded\r\n", 400),
+            ("GET / HTTP/1.1", "Host : x\r\n", 400),
+            ("GET / HTTP/1.1", "Host: x\0\r\n", 400),
+            ("GET / HTTP/1.1", "Host: a b\r\n", 400),
+            ("GET / HTTP/1.1", "Host: a/b@c\r\n", 400),
+            ("GET / HTTP/1.1", "Host: a:99999x\r\n", 400),
+            ("GET / HTTP/1.1", "Host: [::1\r\n", 400),
+            ("GET / HTTP/1.1", "Host:\r\n", 400),
+            ("GET / HTTP/1.1", "Host: \u{fc}\r\n", 400),
+            ("GET / HTTP/1.1", "Host\r\n", 400),
+            ("GET  / HTTP/1.1", "Host: x\r\n", 400),
+            ("GET /", "", 400),
+            ("G\0T / HTTP/1.1", "Host: x\r\n", 400),
+            ("GET / HTTP/2.0", "Host: x\r\n", 505),
+            ("GET / HTTP/0.9", "", 505),
+            ("GET / http/1.1", "Host: x\r\n", 400),
+            ("", "", 400),
+        ] {
+            assert_eq!(get(line, fields), Err(refused), "{line} {fields}");
+        }
+    }
+
+    #[test]
+    fn an_empty_chunked_body_is_let_pass() {
+        let head = "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(status(&format!("{head}0\r\n\r\n")).is_ok());
+        assert_eq!(status(&format!("{head}0\r\n")), Err(0), "not whole yet");
+        assert_eq!(status(&format!("{head}1\r\nx\r\n0\r\n\r\n")), Err(413));
+    }
+
+    #[test]
+    fn the_line_and_the_fields_have_a_limit_each() {
+        let line = |bytes: usize| format!("GET /{} HTTP/1.1", "x".repeat(bytes - 14));
+        let field = |bytes: usize| format!("Host: x\r\nA: {}\r\n", "x".repeat(bytes - 16));
+        assert!(get(&line(8000), &field(500)).is_ok());
+        assert!(get(&line(8000), &field(8192)).is_ok());
+        assert_eq!(get(&line(8001), "Host: x\r\n"), Err(414));
+        assert_eq!(get(&line(100), &field(8193)), Err(431));
+        assert_eq!(status(&"x".repeat(8002)), Err(414), "without an end");
+        assert_eq!(get("GET / HTTP/1.1", &"a:b\r\n".repeat(101)), Err(431));
+    }
+
+    #[test]
+    fn the_time_that_a_scraper_waits_is_read() {
+        let waits = |value: &str| {
+            let field = format!("Host: x\r\nX-Prometheus-Scrape-Timeout-Seconds: {value}\r\n");
+            get("GET / HTTP/1.1", &field).map(|request| request.scrape_timeout)
+        };
+        assert_eq!(waits("2.5"), Ok(Some(Duration::from_millis(2500))));
+        for odd in ["", "x", "-1", "NaN", "inf", "1e300"] {
+            assert_eq!(waits(odd), Ok(None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_waiting_for_what_is_wrong_already() {
+        for (start, refused) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n", 0),
+            ("GET / HT", 0),
+            ("GET /metrics\r\n", 400),
+            ("GET / HTTP/1.1\nHost: x\n\n", 400),
+            ("GET / HTTP/1.1\r\nHost: x\n", 400),
+            ("POST / HTTP/1.1\r\n", 405),
+            ("PRI * HTTP/2.0\r\n", 505),
+        ] {
+            assert_eq!(status(start), Err(refused), "{start}");
+        }
+    }
+}
