@@ -109,7 +109,7 @@ fn what_a_container_hides_each_gives_a_sign() {
     assert_eq!((reported(&metrics), sessions(&metrics)), (0, 0));
 
     // No processes of the host's; none of another user.
-    let nobody = "mount -t proc -o hidepid=2 none /proc; set -- setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let nobody = "mount -t proc -o hidepid=2 none /proc; set -- setpriv --pdeathsig KILL --reuid=65534 --regid=65534 --clear-groups \"$@\"";
     for (name, script, namespaces) in
         [("other PIDs", "", &["--pid", "--mount-proc"][..]), ("hidepid", nobody, &[][..])]
     {
