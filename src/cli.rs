@@ -1,7 +1,7 @@
 //! What the user chose, by flag, environment variable or default. Knows the dotted names; argh, which can't hold dots, sees
 //! them with dashes.
 
-use std::{env, ffi::OsString, time::Duration};
+use std::{env, ffi::OsString, fmt::Write, net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use argh::FromArgs;
@@ -15,62 +15,79 @@ use crate::{
 /// The name of the program, in its help and at the start of its log.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
 
-/// Tells Prometheus who is logged in: runs w when it is scraped, and serves its table as metrics.
-#[derive(FromArgs)]
-#[argh(help_triggers("--help", "-h"))]
-struct Arguments {
-    /// address or host name to listen on [EXPORTER_LISTEN_HOST, default 127.0.0.1]
-    #[argh(option, arg_name = "host")]
-    listen_host: Option<String>,
-    /// TCP port to listen on, 0 for a free one [EXPORTER_LISTEN_PORT, default 9839]
-    #[argh(option, arg_name = "port")]
-    listen_port: Option<String>,
-    /// path of the metrics [EXPORTER_METRICS_ENDPOINT, default /metrics]
-    #[argh(option, arg_name = "path")]
-    metrics_endpoint: Option<String>,
-    /// put before every metric of this exporter, may be empty [EXPORTER_METRICS_PREFIX, default what]
-    #[argh(option, arg_name = "prefix")]
-    metrics_prefix: Option<String>,
-    /// put the time of the run behind every sample from it; true or false, alone it means true [EXPORTER_METRICS_APPEND_TIMESTAMP,
-    /// default false]
-    #[argh(option, arg_name = "bool")]
-    metrics_with_timestamp: Option<String>,
-    /// what to show of each session's command: none, name (of the program) or full (can hold secrets)
-    /// [EXPORTER_METRICS_COMMAND, default none]
-    #[argh(option, arg_name = "shown")]
-    metrics_command: Option<String>,
-    /// serve a younger result again; milliseconds, or 500ms, 5s, 1m, 0 to run w for every scrape
-    /// [EXPORTER_CHECK_INTERVAL_MILLIS, default 5000]
-    #[argh(option, arg_name = "time")]
-    scrape_interval: Option<String>,
-    /// command to run, split at blanks, without a shell [EXPORTER_W_COMMAND, default w -i]
-    #[argh(option, arg_name = "command")]
-    w_command: Option<String>,
-    /// kill a run that takes longer; milliseconds, or 500ms, 5s, 1m [EXPORTER_W_TIMEOUT_MILLIS, default 8000]
-    #[argh(option, arg_name = "time")]
-    w_timeout: Option<String>,
-    /// run w once, print what a scrape would get, and exit
-    #[argh(switch)]
-    once: bool,
-    /// print the version, the target and the compiler, and exit
-    #[argh(switch)]
-    version: bool,
+/// One flag that takes a value, for the help and for finding it among the arguments.
+struct Flag {
+    /// With dots, as the user writes it.
+    name: &'static str,
+    /// What stands for its value in the help.
+    value: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    help: &'static str,
 }
 
-/// Each flag with its name for argh and its environment variable.
-const FLAGS: [(&str, &str, &str); 9] = [
-    ("--listen.host", "--listen-host", "EXPORTER_LISTEN_HOST"),
-    ("--listen.port", "--listen-port", "EXPORTER_LISTEN_PORT"),
-    ("--metrics.endpoint", "--metrics-endpoint", "EXPORTER_METRICS_ENDPOINT"),
-    ("--metrics.prefix", "--metrics-prefix", "EXPORTER_METRICS_PREFIX"),
-    (WITH_TIMESTAMP, "--metrics-with-timestamp", "EXPORTER_METRICS_APPEND_TIMESTAMP"),
-    ("--metrics.command", "--metrics-command", "EXPORTER_METRICS_COMMAND"),
-    ("--scrape.interval", "--scrape-interval", "EXPORTER_CHECK_INTERVAL_MILLIS"),
-    ("--w.command", "--w-command", "EXPORTER_W_COMMAND"),
-    ("--w.timeout", "--w-timeout", "EXPORTER_W_TIMEOUT_MILLIS"),
-];
+/// Makes from one row for each flag: argh's struct, the struct of the values that were read, and the list of flags. A row's
+/// first word must be the flag's name with `_` for `.` and `-`, as argh makes its own name from it.
+macro_rules! flags {
+    ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
+        /// Tells Prometheus who is logged in.
+        #[derive(FromArgs)]
+        #[argh(help_triggers("--help", "-h"))]
+        struct Arguments {
+            $(#[doc = $help] #[argh(option)] $field: Option<String>,)*
+            /// run w once
+            #[argh(switch)]
+            once: bool,
+            /// print the version
+            #[argh(switch, short = 'V')]
+            version: bool,
+        }
+
+        struct Values {
+            $($field: $type,)*
+        }
+
+        const FLAGS: &[Flag] = &[
+            $(Flag { name: $name, value: $value, variable: $variable, default: $default, help: $help },)*
+        ];
+
+        fn values(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Result<Values> {
+            Ok(Values {
+                $($field: setting($name, $variable, $default, given.$field, variable, $read)?,)*
+            })
+        }
+    };
+}
+
+flags! {
+    listen_host: "--listen.host" "HOST", "EXPORTER_LISTEN_HOST", "127.0.0.1", host -> String,
+        "address or host name to listen on";
+    listen_port: "--listen.port" "PORT", "EXPORTER_LISTEN_PORT", "9839", port -> u16,
+        "TCP port to listen on; 0 takes a free one";
+    metrics_endpoint: "--metrics.endpoint" "PATH", "EXPORTER_METRICS_ENDPOINT", "/metrics", endpoint -> String,
+        "path of the metrics";
+    metrics_prefix: "--metrics.prefix" "PREFIX", "EXPORTER_METRICS_PREFIX", "what", prefix -> String,
+        "put before every metric of this exporter; may be empty";
+    metrics_with_timestamp: "--metrics.with-timestamp" "BOOL", "EXPORTER_METRICS_APPEND_TIMESTAMP", "false", boolean -> bool,
+        "put the time of the run of w behind every sample from it; true or false, and true where no value follows";
+    metrics_command: "--metrics.command" "SHOWN", "EXPORTER_METRICS_COMMAND", "none", command_shown -> CommandShown,
+        "what to show of each session's command: none, name (of the program) or full (can hold secrets)";
+    scrape_interval: "--scrape.interval" "TIME", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000", duration -> Duration,
+        "serve a younger result again; milliseconds, or 500ms, 5s, 1m, 1h, 1d; 0 runs w for every scrape";
+    w_command: "--w.command" "COMMAND", "EXPORTER_W_COMMAND", DEFAULT_COMMAND, command -> String,
+        "command to run, split at blanks, without a shell";
+    w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
+        "kill a run of w that takes longer; written as above, more than 0";
+}
+
 const WITH_TIMESTAMP: &str = "--metrics.with-timestamp";
-const SWITCHES: [&str; 4] = ["--once", "--version", "--help", "-h"];
+
+/// Flags without a value, and their help.
+const SWITCHES: [(&[&str], &str); 3] = [
+    (&["--once"], "run w once, print what a scrape would get, and exit"),
+    (&["-V", "--version"], "print the version, the target and the compiler, and exit"),
+    (&["-h", "--help"], "print this, and exit"),
+];
 
 /// What the program is asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +131,7 @@ pub fn parse(
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let parsed = match Arguments::from_args(&[NAME], &words) {
         Ok(parsed) => parsed,
-        Err(early) if early.status.is_ok() => return Ok(Task::Print(dotted(&early.output))),
+        Err(early) if early.status.is_ok() => return Ok(Task::Print(help())),
         Err(early) => bail!("{}", one_line(&dotted(&early.output))),
     };
     if parsed.version {
@@ -126,54 +143,38 @@ pub fn parse(
         )));
     }
     let once = parsed.once;
-    let config = config(parsed, &variable)?;
+    let config = config(values(parsed, &variable)?);
     Ok(if once { Task::Once(config) } else { Task::Serve(config) })
 }
 
-fn config(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Result<Config> {
-    Ok(Config {
-        host: setting("--listen.host", given.listen_host, variable, "127.0.0.1", host)?,
-        port: setting("--listen.port", given.listen_port, variable, "9839", port)?,
-        endpoint: setting(
-            "--metrics.endpoint",
-            given.metrics_endpoint,
-            variable,
-            "/metrics",
-            endpoint,
-        )?,
+fn config(values: Values) -> Config {
+    Config {
+        host: values.listen_host,
+        port: values.listen_port,
+        endpoint: values.metrics_endpoint,
         metrics: Options {
-            prefix: setting("--metrics.prefix", given.metrics_prefix, variable, "what", prefix)?,
-            timestamps: setting(
-                WITH_TIMESTAMP,
-                given.metrics_with_timestamp,
-                variable,
-                "false",
-                boolean,
-            )?,
-            command: setting(
-                "--metrics.command",
-                given.metrics_command,
-                variable,
-                "none",
-                command_shown,
-            )?,
+            prefix: values.metrics_prefix,
+            timestamps: values.metrics_with_timestamp,
+            command: values.metrics_command,
         },
-        interval: setting("--scrape.interval", given.scrape_interval, variable, "5000", duration)?,
-        w_command: setting("--w.command", given.w_command, variable, DEFAULT_COMMAND, command)?,
-        w_timeout: setting("--w.timeout", given.w_timeout, variable, "8000", timeout)?,
-    })
+        interval: values.scrape_interval,
+        w_command: values.w_command,
+        w_timeout: values.w_timeout,
+    }
 }
 
-/// The flag's value, else the variable's, else the default, read; the error names where it came from.
+/// The flag's value, else the variable's, else the default, read; the error names where it came from. An empty variable, which
+/// compose files leave behind, counts as unset, except where empty is a value (the prefix).
 fn setting<T>(
     flag: &str,
+    name: &str,
+    default: &str,
     given: Option<String>,
     variable: &impl Fn(&str) -> Option<OsString>,
-    default: &str,
     read: fn(&str) -> Result<T>,
 ) -> Result<T> {
-    let name = FLAGS.iter().find(|(dotted, _, _)| *dotted == flag).map_or("", |(_, _, name)| name);
-    let (source, value) = match (given, variable(name)) {
+    let means_something = |value: &OsString| !value.is_empty() || read("").is_ok();
+    let (source, value) = match (given, variable(name).filter(means_something)) {
         (Some(value), _) => (flag, value),
         (None, Some(value)) => (name, utf8(name, value)?),
         (None, None) => (flag, default.to_owned()),
@@ -182,11 +183,20 @@ fn setting<T>(
 }
 
 fn host(value: &str) -> Result<String> {
-    match value.is_empty() || value.contains(|char: char| char.is_whitespace() || char.is_control())
-    {
+    let bracketed = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+    // In brackets as in a URL.
+    let host = bracketed.unwrap_or(value);
+    // What follows a `%` names the interface.
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    let colon = host.contains(':') && address.parse::<Ipv6Addr>().is_err();
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if colon && host.rsplit_once(':').is_some_and(|(_, port)| digits(port)) {
+        bail!("expected an address or a host name without a port, which --listen.port takes");
+    }
+    let unfit = |char: char| char.is_whitespace() || char.is_control();
+    match host.is_empty() || colon || host.contains(unfit) {
         true => bail!("expected an address or a host name"),
-        // As in a URL.
-        false => Ok(value.trim_start_matches('[').trim_end_matches(']').to_owned()),
+        false => Ok(host.to_owned()),
     }
 }
 
@@ -197,19 +207,25 @@ fn port(value: &str) -> Result<u16> {
 }
 
 fn endpoint(value: &str) -> Result<String> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
-    match value.starts_with('/') && plain && value != "/-/healthy" {
-        true => Ok(value.to_owned()),
-        false => bail!("expected a path that begins with / and is not /-/healthy"),
+    let unfit = |char: &char| !char.is_ascii_graphic() || matches!(char, '?' | '#');
+    if !value.starts_with('/') {
+        bail!("expected a path that begins with /");
     }
+    if let Some(char) = value.chars().find(unfit) {
+        bail!("expected a path without {char:?}");
+    }
+    if value == "/-/healthy" {
+        bail!("expected another path, as this one answers health checks");
+    }
+    Ok(value.to_owned())
 }
 
 fn prefix(value: &str) -> Result<String> {
-    let letters =
-        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
-    match letters && !value.starts_with(|char: char| char.is_ascii_digit()) {
+    let fit = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
+    match fit && letter {
         true => Ok(value.to_owned()),
-        false => bail!("expected letters, digits and underscores, no digit first, or nothing"),
+        false => bail!("expected letters, digits and _, a letter first, or nothing"),
     }
 }
 
@@ -240,6 +256,7 @@ fn duration(value: &str) -> Result<Duration> {
         Some("s") => Some(1_000),
         Some("m") => Some(60_000),
         Some("h") => Some(3_600_000),
+        Some("d") => Some(86_400_000),
         _ => None,
     };
     let milliseconds = digits
@@ -252,7 +269,7 @@ fn duration(value: &str) -> Result<Duration> {
     let year = Duration::from_secs(365 * 24 * 60 * 60);
     let duration = milliseconds.map(Duration::from_millis).filter(|&duration| duration <= year);
     duration.ok_or_else(|| {
-        anyhow!("expected milliseconds, or a time such as 500ms, 5s or 1m, up to a year")
+        anyhow!("expected milliseconds, or a time such as 500ms, 5s, 1m, 1h or 1d, up to a year")
     })
 }
 
@@ -269,34 +286,43 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
         let argument = utf8("the argument", argument)?;
-        let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_owned())),
+        if !argument.starts_with('-') {
+            bail!("{argument:?} belongs to no flag; see --help");
+        }
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
             None => (argument.as_str(), None),
         };
-        let Some((dotted, dashed, _)) = FLAGS.iter().find(|(dotted, _, _)| *dotted == flag) else {
-            if SWITCHES.contains(&argument.as_str()) {
-                undotted.push(argument);
-                continue;
+        if SWITCHES.iter().any(|(names, _)| names.contains(&name)) {
+            if let Some(value) = value {
+                bail!("{name} {value:?}: expected no value");
             }
-            bail!("{argument:?} is no flag: expected one that --help lists");
+            undotted.push(argument);
+            continue;
+        }
+        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
+            bail!("unknown flag {name}; see --help");
         };
-        undotted.push((*dashed).to_owned());
+        let is_value = |next: &OsString| !next.as_encoded_bytes().starts_with(b"--");
         let value = match value {
             Some(value) => value,
-            None if *dotted == WITH_TIMESTAMP => {
-                let given = arguments.next_if(|next| next == "true" || next == "false");
-                utf8(dotted, given.unwrap_or_else(|| OsString::from("true")))?
-            }
-            None => {
-                let next = arguments
-                    .next()
-                    .with_context(|| format!("{dotted} has no value: expected one behind it"))?;
-                utf8(dotted, next)?
-            }
+            None => match arguments.next_if(is_value) {
+                Some(next) => utf8(name, next)?,
+                None if name == WITH_TIMESTAMP => "true".to_owned(),
+                None => bail!("{name} has no value: expected one behind it"),
+            },
         };
-        undotted.push(value);
+        let dashed = dashed(flag.name);
+        if undotted.contains(&dashed) {
+            bail!("{name} {value:?}: expected this flag once, and it was given before");
+        }
+        undotted.extend([dashed, value]);
     }
     Ok(undotted)
+}
+
+fn dashed(name: &str) -> String {
+    name.replace('.', "-")
 }
 
 fn utf8(source: &str, value: OsString) -> Result<String> {
@@ -305,7 +331,42 @@ fn utf8(source: &str, value: OsString) -> Result<String> {
 
 /// argh's words with the dotted names.
 fn dotted(text: &str) -> String {
-    FLAGS.iter().fold(text.to_owned(), |text, (dotted, dashed, _)| text.replace(dashed, dotted))
+    FLAGS.iter().fold(text.to_owned(), |text, flag| text.replace(&dashed(flag.name), flag.name))
+}
+
+/// Made from the same rows as the flags themselves, for a terminal of 80 columns.
+fn help() -> String {
+    let mut text = format!(
+        "Usage: {NAME} [FLAG [VALUE]]...\n\nTells Prometheus who is logged in: runs w when it is scraped, and serves its\ntable as metrics.\n\nFlags, as --flag value or --flag=value; the variable counts without the flag:\n"
+    );
+    for Flag { name, value, variable, default, help } in FLAGS {
+        let _ = writeln!(text, "  {name} {value}");
+        wrap(&mut text, help);
+        let _ = writeln!(text, "      [{variable}, default {default}]");
+    }
+    for (names, help) in SWITCHES {
+        let _ = writeln!(text, "  {}", names.join(", "));
+        wrap(&mut text, help);
+    }
+    let _ = write!(
+        text,
+        "\nExamples:\n  {NAME} --once\n  {NAME} \\\n      --listen.host :: --scrape.interval 1m\n\nExit status: 0 after a stop by a signal, or when all was printed; 1 when the\nsystem did not provide what is needed, or w failed with --once; 2 when a flag or\nvariable must be changed.\n"
+    );
+    text
+}
+
+/// Puts the words into indented lines.
+fn wrap(text: &mut String, words: &str) {
+    const INDENT: &str = "     ";
+    let mut line = INDENT.to_owned();
+    for word in words.split(' ') {
+        if line.len() + 1 + word.len() > 80 {
+            let _ = writeln!(text, "{line}");
+            line = INDENT.to_owned();
+        }
+        let _ = write!(line, " {word}");
+    }
+    let _ = writeln!(text, "{line}");
 }
 
 fn one_line(text: &str) -> String {

@@ -44,9 +44,34 @@ fn help_shows_every_flag_with_its_variable_and_default() {
 }
 
 #[test]
+fn help_fits_a_terminal_and_has_examples_that_work_and_the_exit_statuses() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert_eq!(run(&["-h"]).stdout, help.as_bytes());
+    let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    assert!(help.starts_with("Usage: prometheus-what-active-users-exporter "), "{help}");
+    for line in ["  -V, --version", "  -h, --help", "  --once", "  --listen.port PORT"] {
+        assert!(help.lines().any(|other| other == line), "{line}: {help}");
+    }
+    assert!(help.contains("Exit status: 0 ") && help.contains(" 1 ") && help.contains(" 2 "));
+    let (_, examples) = help.split_once("Examples:\n").unwrap();
+    let (examples, _) = examples.split_once("\n\n").unwrap();
+    let examples = examples.replace("\\\n", " ");
+    assert_eq!(examples.lines().count(), 2, "{examples}");
+    for example in examples.lines() {
+        let mut words = example.split_whitespace();
+        assert_eq!(words.next(), Some("prometheus-what-active-users-exporter"));
+        let words: Vec<&str> = words.filter(|word| *word != "--once").collect();
+        let output = program().arg("--once").args(&words).args(["--w.command", &mix()]).output();
+        assert_eq!(output.unwrap().status.code(), Some(0), "{example}");
+    }
+}
+
+#[test]
 fn version_names_version_target_and_compiler() {
     let output = run(&["--version"]);
     assert!(output.status.success());
+    assert_eq!(run(&["-V"]), output);
     let version = String::from_utf8(output.stdout).unwrap();
     let start = concat!("prometheus-what-active-users-exporter ", env!("CARGO_PKG_VERSION"), " (");
     assert!(
@@ -57,32 +82,46 @@ fn version_names_version_target_and_compiler() {
 
 #[test]
 fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
+    let host = "expected an address or a host name";
+    let no_port = "expected an address or a host name without a port, which --listen.port takes";
     let port = "expected a TCP port from 0 to 65535";
-    let time = "expected milliseconds, or a time such as 500ms, 5s or 1m, up to a year";
-    let path = "expected a path that begins with / and is not /-/healthy";
-    let prefix = "expected letters, digits and underscores, no digit first, or nothing";
+    let time = "expected milliseconds, or a time such as 500ms, 5s, 1m, 1h or 1d, up to a year";
+    let prefix = "expected letters, digits and _, a letter first, or nothing";
+    let health = "expected another path, as this one answers health checks";
     for (flag, variable, value, expected) in [
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "", "expected an address or a host name"),
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "a b", "expected an address or a host name"),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "a b", host),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "http://a", host),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1:9839", no_port),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "localhost:0", no_port),
+        ("--listen.host", "EXPORTER_LISTEN_HOST", "[::1]:9839", no_port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "65536", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "-1", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "+1", port),
         ("--listen.port", "EXPORTER_LISTEN_PORT", "http", port),
-        ("--listen.port", "EXPORTER_LISTEN_PORT", "", port),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "metrics", path),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a?b", path),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/-/healthy", path),
+        (
+            "--metrics.endpoint",
+            "EXPORTER_METRICS_ENDPOINT",
+            "metrics",
+            "expected a path that begins with /",
+        ),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a?b", "expected a path without '?'"),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a b", "expected a path without ' '"),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/é", "expected a path without 'é'"),
+        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/-/healthy", health),
         ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "1a", prefix),
+        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "_a", prefix),
+        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "a:b", prefix),
         ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "a-b", prefix),
         (
             "--metrics.with-timestamp",
             "EXPORTER_METRICS_APPEND_TIMESTAMP",
-            "yes",
+            "maybe",
             "expected true or false",
         ),
         ("--metrics.command", "EXPORTER_METRICS_COMMAND", "all", "expected none, name or full"),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5 s", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "1d", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "366d", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "1w", time),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "s", time),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "-1", time),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "99999999999999999999", time),
@@ -97,20 +136,71 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
             format!("{variable} {value:?}: {expected}")
         );
     }
+    assert_eq!(complaint(&["--listen.port="], &[]), format!("--listen.port \"\": {port}"));
+    assert_eq!(complaint(&["--listen.host="], &[]), format!("--listen.host \"\": {host}"));
+    // Apart from its flag too.
+    assert_eq!(
+        complaint(&["--metrics.with-timestamp", "maybe"], &[]),
+        "--metrics.with-timestamp \"maybe\": expected true or false"
+    );
 }
 
 #[test]
 fn an_unknown_flag_or_a_missing_value_is_named() {
-    for flag in ["--foo", "--listen-host", "-p", "--once=true", "w"] {
-        let expected = format!("{flag:?} is no flag: expected one that --help lists");
-        assert_eq!(complaint(&[flag, "x"], &[]), expected);
+    for flag in ["--foo", "--listen-host", "-p", "--", "-"] {
+        assert_eq!(complaint(&[flag, "x"], &[]), format!("unknown flag {flag}; see --help"));
     }
-    assert_eq!(
-        complaint(&["--listen.port"], &[]),
-        "--listen.port has no value: expected one behind it"
-    );
-    let twice = complaint(&["--listen.port", "1", "--listen.port=2"], &[]);
-    assert!(twice.contains("--listen.port"), "{twice}");
+    assert_eq!(complaint(&["--foo=1"], &[]), "unknown flag --foo; see --help");
+    assert_eq!(complaint(&["w", "-i"], &[]), "\"w\" belongs to no flag; see --help");
+    assert_eq!(complaint(&["--once=true"], &[]), "--once \"true\": expected no value");
+    for arguments in [["--listen.port"].as_slice(), &["--listen.port", "--once"]] {
+        assert_eq!(complaint(arguments, &[]), "--listen.port has no value: expected one behind it");
+    }
+}
+
+#[test]
+fn a_flag_given_twice_is_named_with_its_second_value() {
+    for arguments in [
+        ["--listen.port", "1", "--listen.port=2"].as_slice(),
+        &["--listen.port=1", "--listen.port", "2"],
+    ] {
+        assert_eq!(
+            complaint(arguments, &[]),
+            "--listen.port \"2\": expected this flag once, and it was given before"
+        );
+    }
+}
+
+#[test]
+fn a_time_can_be_in_hours_and_days() {
+    let w = mix();
+    for time in ["1h", "1d", "365d", "60000"] {
+        let output =
+            run(&["--once", "--w.command", &w, "--scrape.interval", time, "--w.timeout", time]);
+        assert_eq!(output.status.code(), Some(0), "{time}: {output:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_but_for_the_prefix() {
+    let mut command = program();
+    for variable in [
+        "EXPORTER_LISTEN_HOST",
+        "EXPORTER_LISTEN_PORT",
+        "EXPORTER_METRICS_ENDPOINT",
+        "EXPORTER_METRICS_PREFIX",
+        "EXPORTER_METRICS_APPEND_TIMESTAMP",
+        "EXPORTER_METRICS_COMMAND",
+        "EXPORTER_CHECK_INTERVAL_MILLIS",
+        "EXPORTER_W_TIMEOUT_MILLIS",
+    ] {
+        command.env(variable, "");
+    }
+    command.args(["--once", "--w.command", &mix()]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\nuser_sessions_currently_active{user=\"alice\"} 4\n"), "{text}");
 }
 
 #[test]
