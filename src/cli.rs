@@ -297,6 +297,10 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
             if let Some(value) = value {
                 bail!("{name} {value:?}: expected no value");
             }
+            // argh takes nothing behind it.
+            if name == "-h" || name == "--help" {
+                return Ok(vec![argument]);
+            }
             undotted.push(argument);
             continue;
         }

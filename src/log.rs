@@ -1,9 +1,31 @@
-//! The log: a line an event, on standard error. Knows no levels and no time; whoever collects it adds them.
+//! The log: a line an event, on standard error, with time and level unless that is the journal, which adds them itself.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    io::{self, Write},
+};
 
-/// Writes one line. Whatever `w` or a client put into the message, it stays one line and moves no cursor.
+use rustix::fs::fstat;
+
+use crate::{clock, table::login::utc};
+
+/// Writes one line about what the program does or sees. Whatever `w` or a client put into the message, it stays one line and moves no
+/// cursor.
 pub fn line(message: &str) {
+    write(&format!("{}{message}", prefix("INFO")));
+}
+
+/// Writes one line about what ends the program.
+pub fn error(message: &str) {
+    write(&format!("{}{message}", prefix("ERROR")));
+}
+
+/// Writes one line to the user who gave the command line, before there is anything to log.
+pub fn complaint(message: &str) {
+    write(message);
+}
+
+fn write(message: &str) {
     let mut text = String::with_capacity(message.len() + 1);
     for char in message.chars() {
         if char.is_control() {
@@ -15,4 +37,42 @@ pub fn line(message: &str) {
     text.push('\n');
     // Nobody is left to tell if standard error is closed.
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn prefix(level: &str) -> String {
+    match is_journal() {
+        true => String::new(),
+        false => format!("{} {level} ", rfc3339(clock::system().unix.as_secs())),
+    }
+}
+
+/// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`. The variable alone does not tell: it is inherited
+/// by those whose standard error goes elsewhere.
+fn is_journal() -> bool {
+    let (Ok(stream), Ok(stat)) = (env::var("JOURNAL_STREAM"), fstat(io::stderr())) else {
+        return false;
+    };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+fn rfc3339(unix: u64) -> String {
+    let (year, month, day, hour, minute, second) = utc(i64::try_from(unix).unwrap_or(i64::MAX));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_date() {
+        for (unix, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_592_154, "2026-11-25T07:35:54Z"),
+        ] {
+            assert_eq!(rfc3339(unix), text);
+        }
+    }
 }

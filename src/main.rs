@@ -1,6 +1,11 @@
-//! Reads the flags and serves, or prints once.
+//! Reads the flags and serves, or prints once. The exit status is 2 for what the user must change, and 1 for what the system did
+//! not provide.
 
-use std::{env, io::Write, process::ExitCode};
+use std::{
+    env,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use what::{
@@ -11,18 +16,25 @@ use what::{
 };
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(status) => status,
+    let task = match cli::parse(env::args_os().skip(1), cli::environment) {
+        Ok(task) => task,
         Err(error) => {
-            log::line(&format!("{}: {error:#}", cli::NAME));
-            ExitCode::from(2)
+            log::complaint(&format!("{}: {error:#}", cli::NAME));
+            return ExitCode::from(2);
         }
-    }
+    };
+    run(task).unwrap_or_else(|error| {
+        log::error(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-fn run() -> Result<ExitCode> {
-    match cli::parse(env::args_os().skip(1), cli::environment)? {
-        Task::Print(text) => print(text.as_bytes()),
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Print(text) => {
+            print(text.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Once(config) => {
             let snapshot = serve::once(&config)?;
             print(&snapshot.rendered(Format::Text))?;
@@ -35,7 +47,11 @@ fn run() -> Result<ExitCode> {
     }
 }
 
-fn print(text: &[u8]) -> Result<ExitCode> {
-    std::io::stdout().write_all(text).context("standard output can't be written")?;
-    Ok(ExitCode::SUCCESS)
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &[u8]) -> Result<()> {
+    let mut output = std::io::stdout();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output can't be written"),
+    }
 }

@@ -1,17 +1,22 @@
 //! Flags, variables, defaults, and what is said of a bad one.
 
-use std::process::Stdio;
+use std::{
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    process::{Command, Stdio},
+    time::SystemTime,
+};
 
-use crate::harness::{Exporter, FakeW, fixture, once, program, run, samples};
+use crate::harness::{Exporter, FakeW, fixture, folder, once, program, run, samples};
 
 fn mix() -> String {
     format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"))
 }
 
-/// What it says of a bad command line or environment: one line, and a status other than 0.
+/// What it says of a bad command line or environment: one line, and the status for what the user must change.
 fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = program().args(arguments).envs(variables.iter().copied()).output().unwrap();
-    assert!(output.status.code().is_some_and(|code| code != 0), "{arguments:?} {variables:?}");
+    assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}");
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -207,15 +212,81 @@ fn an_empty_variable_counts_as_unset_but_for_the_prefix() {
 fn an_address_that_cannot_be_bound_is_named() {
     let taken = Exporter::of("true", &[]);
     let (_, port) = taken.address.rsplit_once(':').unwrap();
-    let said = complaint(&["--listen.port", port], &[]);
-    assert!(
-        said.starts_with(&format!("can't listen on 127.0.0.1 port {port} "))
-            && said.contains("in use"),
-        "{said}"
-    );
+    let port_flag = format!("--listen.port={port}");
     // An address kept for documentation is on no machine.
-    let said = complaint(&["--listen.host=203.0.113.1"], &[]);
-    assert!(said.starts_with("can't listen on 203.0.113.1 port 9839 "), "{said}");
+    for (flag, expected) in [
+        (port_flag.as_str(), format!("can't listen on 127.0.0.1 port {port} ")),
+        ("--listen.host=203.0.113.1", "can't listen on 203.0.113.1 port 9839 ".to_owned()),
+    ] {
+        let output = run(&[flag]);
+        // A service manager may try again: the address can be free or there a little later.
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.lines().count() == 1 && said.contains(&format!(" ERROR {expected}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    for printed in ["--once", "--help", "--version"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = program();
+        let output =
+            command.args([printed, "--w.command", &mix()]).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{printed}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("standard output"), "{printed}: {said}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told_with_status_1() {
+    for printed in ["--once", "--help"] {
+        let full = File::create("/dev/full").unwrap();
+        let mut command = program();
+        let output = command.args([printed, "--w.command", &mix()]).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{printed}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("standard output can't be written"), "{said}");
+    }
+}
+
+/// The log of a run that fails, with `JOURNAL_STREAM` made from the device and inode of its standard error.
+fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
+    let path = folder().join("log");
+    let file = File::create(&path).unwrap();
+    let metadata = file.metadata().unwrap();
+    let mut command = program();
+    command.args(["--once", "--w.command", "false"]).stdout(Stdio::null()).stderr(file);
+    command.env_remove("JOURNAL_STREAM");
+    if let Some(stream) = journal(metadata.dev(), metadata.ino()) {
+        command.env("JOURNAL_STREAM", stream);
+    }
+    assert_eq!(command.status().unwrap().code(), Some(1));
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_log_line_has_time_and_level_except_in_the_journal() {
+    let said = "no sessions are served (failed)";
+    let journal = log_of_failure(|dev, ino| Some(format!("{dev}:{ino}")));
+    assert!(journal.starts_with(said), "{journal}");
+    // Inherited from a service whose standard error went elsewhere since, or nonsense.
+    for stream in [None, Some("1:1"), Some(""), Some("8:"), Some("journal")] {
+        let log = log_of_failure(|_, _| stream.map(str::to_owned));
+        let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let (time, line) = log.split_once(' ').unwrap();
+        assert!(line.starts_with(&format!("INFO {said}")), "{stream:?} {log}");
+        // 2026-11-25T07:32:30Z, as date reads it.
+        let date = Command::new("date").args(["-u", "-d", time, "+%s"]).output().unwrap();
+        let read: u64 = String::from_utf8(date.stdout).unwrap().trim().parse().unwrap();
+        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+        assert!(read.abs_diff(before) <= 5, "{time} is not {before}");
+    }
 }
 
 #[test]
