@@ -9,7 +9,9 @@ mod harness;
 #[allow(dead_code)]
 mod sshd;
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,
+};
 
 use harness::{Exporter, PROGRAM, folder, run, samples, until};
 use sshd::Sshd;
@@ -18,13 +20,15 @@ fn contrib(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "systemd/prometheus-what-active-users-exporter.service",
     "openrc/prometheus-what-active-users-exporter",
     "openrc/prometheus-what-active-users-exporter.confd",
     "container/Dockerfile",
     "container/compose.yaml",
     "kubernetes/daemonset.yaml",
+    "systemd/prometheus-what-active-users-exporter.default",
+    "systemd/local-users.nft",
 ];
 
 #[test]
@@ -48,6 +52,63 @@ fn every_flag_and_variable_in_them_exists() {
     assert!(found >= 3, "{found}");
 }
 
+/// The sample is all comments: each default, as `--help` has it.
+#[test]
+fn the_sample_settings_have_every_variable_with_its_default() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let sample = fs::read_to_string(contrib(FILES[6])).unwrap();
+    let mut shown = BTreeSet::new();
+    for line in sample.lines().filter(|line| !line.is_empty()) {
+        let comment = line.strip_prefix('#').unwrap_or_else(|| panic!("a setting: {line}"));
+        if let Some((name, value)) = comment.split_once('=').filter(|(name, _)| !name.contains(' '))
+        {
+            assert!(help.contains(value), "{name}: {value} is not in --help");
+            shown.insert(name.to_owned());
+        }
+    }
+    let word = |text: &str| text.trim_matches(|char: char| !char.is_ascii_alphabetic()).to_owned();
+    let variables: BTreeSet<String> =
+        help.split_whitespace().map(word).filter(|word| word.starts_with("EXPORTER_")).collect();
+    // Only some builds have TLS.
+    shown.remove("EXPORTER_WEB_CONFIG_FILE");
+    assert!(variables.is_superset(&shown), "{shown:?}, {variables:?}");
+    let missing: Vec<_> = variables.difference(&shown).collect();
+    assert!(missing.iter().all(|name| *name == "EXPORTER_WEB_CONFIG_FILE"), "{missing:?}");
+}
+
+/// A unit that restarts must not do so for a wrong setting, and the program says that by its status.
+#[test]
+fn a_wrong_setting_ends_it_with_the_status_that_the_unit_does_not_restart_for() {
+    let unit = fs::read_to_string(contrib(FILES[0])).unwrap();
+    for line in ["Restart=always", "RestartPreventExitStatus=2"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+    assert_eq!(run(&["--listen.port", "http"]).status.code(), Some(2));
+    assert_ne!(run(&["--listen.host", "192.0.2.1"]).status.code(), Some(2));
+}
+
+/// What Docker would copy is enough to build from, and little.
+#[test]
+#[ignore = "needs cargo"]
+fn the_docker_build_context_has_all_that_the_build_reads() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let ignore = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    let mut lines = ignore.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(lines.next(), Some("*"));
+    let context = folder();
+    for line in lines.filter_map(|line| line.strip_prefix('!')) {
+        let path = root.join(line);
+        let copied = Command::new("cp").arg("-r").arg(path).arg(&context).status().unwrap();
+        assert!(copied.success(), "{line}");
+    }
+    let cargo = Command::new(env!("CARGO"))
+        .args(["check", "--release", "--locked", "--offline"])
+        .current_dir(&context)
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{cargo:?}");
+}
+
 #[test]
 #[ignore = "needs Debian's systemd, shellcheck and python3-yaml"]
 fn they_are_accepted_by_what_reads_them() {
@@ -67,7 +128,9 @@ fn they_are_accepted_by_what_reads_them() {
     let score = says(Command::new("systemd-analyze").args(threshold).arg(&unit));
     println!("{}", score.lines().last().unwrap());
 
-    says(Command::new("shellcheck").args(["-s", "sh"]).arg(contrib(FILES[1])));
+    says(Command::new("shellcheck").args(["-s", "dash"]).arg(contrib(FILES[1])));
+    let mode = fs::metadata(contrib(FILES[1])).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "OpenRC runs only an executable script");
     let scripts = [
         contrib("release"),
         contrib("static/build"),
@@ -125,4 +188,32 @@ fn what_a_container_hides_each_gives_a_sign() {
         );
     }
     drop(login);
+}
+
+/// In a network namespace of its own, where the port of the rules is free.
+#[test]
+#[ignore = "needs root, Debian's nftables, prometheus (for its user) and busybox"]
+fn the_firewall_rules_let_only_root_and_prometheus_connect() {
+    if Command::new("nft").arg("--version").output().is_err() {
+        println!("skipped: nft is not installed (Debian's nftables)");
+        return;
+    }
+    let script = r#"
+        busybox ip link set lo up && nft -f "$1" || exit
+        "$2" --w.command 'echo no table' 2>/dev/null &
+        until busybox wget -q -O /dev/null http://127.0.0.1:9839/-/healthy; do sleep 0.05; done
+        for user in root prometheus nobody; do
+            setpriv --reuid "$user" --clear-groups \
+                busybox wget -q -O /dev/null http://127.0.0.1:9839/metrics 2>/dev/null
+            echo "$user $?"
+        done
+        kill $!
+    "#;
+    let output = Command::new("timeout")
+        .args(["30", "unshare", "--net", "sh", "-c", script, "sh"])
+        .args([contrib(FILES[7]), PROGRAM.into()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(said, "root 0\nprometheus 0\nnobody 1\n", "{output:?}");
 }
