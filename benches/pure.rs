@@ -12,12 +12,14 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
     cache::Cache,
     clock,
-    command::child::Outcome,
+    command::{
+        Outcome,
+        child::{Meanwhile, Next},
+    },
     exposition::Format,
     metrics::{self, Options, Scrape},
     scrape::Scraper,
     session::{self, CommandShown, Session},
-    site::Site,
     table::login::Span,
     table::{self, Table},
 };
@@ -161,20 +163,20 @@ fn rendering(criterion: &mut Criterion) {
     }
 }
 
-/// Its time is that of an answer, whatever the number of rows.
+/// Its time is that of a cached answer, whatever the number of rows.
 fn serving(criterion: &mut Criterion) {
     for rows in ROWS {
         let printed = procps(rows);
-        let run_w = Box::new(move || Ok(printed.clone()));
+        let run_w = Box::new(move |_: &mut Meanwhile| Ok(printed.clone()));
         let scraper = Scraper::new(run_w, Box::new(clock::system), options());
         let hour = Duration::from_secs(60 * 60);
-        let cache = Cache::new(hour, Box::new(clock::system), scraper);
-        let endpoint = "/metrics".to_owned();
-        let site = Site::new(cache, Box::new(clock::system), endpoint, &options());
+        let mut cache = Cache::new(hour, Box::new(clock::system), scraper);
+        cache.refresh(&mut |_| Next::Wait);
+        let options = options();
         criterion.bench_function(&format!("an answer: cached, of {rows} rows"), |bencher| {
             bencher.iter(|| {
-                site.prepare(black_box("/metrics"));
-                site.answer(black_box("/metrics"), "")
+                let snapshot = cache.fresh(black_box(Instant::now()));
+                snapshot.map(|snapshot| snapshot.metrics(Format::Text, &options))
             })
         });
     }

@@ -1,56 +1,102 @@
-//! Serves a result again while it is young, and lets one scrape at a time make a new one. Knows neither `w` nor HTTP.
+//! Keeps the last result as long as it is young enough, and has a new one made otherwise. Knows neither `w` nor HTTP.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     clock::Clock,
-    lock::locked,
-    scrape::{Scraper, Snapshot},
+    command::child::Next,
+    scrape::{History, Scraper, Snapshot},
 };
 
 /// The last result, and the way to the next.
 pub struct Cache {
     interval: Duration,
     clock: Clock,
-    latest: Mutex<Option<Arc<Snapshot>>>,
-    /// Held while `w` runs.
-    scraper: Mutex<Scraper>,
+    scraper: Scraper,
+    latest: Option<Snapshot>,
 }
 
 impl Cache {
-    /// Results younger than the interval are served again; with 0, none is but to those who waited for it.
+    /// A result younger than the interval is reused.
     pub fn new(interval: Duration, clock: Clock, scraper: Scraper) -> Cache {
-        Cache { interval, clock, latest: Mutex::new(None), scraper: Mutex::new(scraper) }
+        Cache { interval, clock, scraper, latest: None }
     }
 
-    /// Gives a result that is younger than the interval, or was not done yet when this was called. Runs `w`, or waits for
-    /// whoever runs it, if it must.
-    pub fn get(&self) -> Arc<Snapshot> {
-        let asked = (self.clock)().instant;
-        if let Some(snapshot) = self.fresh(asked, asked) {
-            return snapshot;
-        }
-        let mut scraper = locked(&self.scraper);
-        if let Some(snapshot) = self.fresh(asked, (self.clock)().instant) {
-            return snapshot;
-        }
-        let snapshot = Arc::new(scraper.scrape());
-        *locked(&self.latest) = Some(Arc::clone(&snapshot));
-        snapshot
-    }
-
-    /// The last result, however old.
-    pub fn latest(&self) -> Option<Arc<Snapshot>> {
-        locked(&self.latest).clone()
-    }
-
-    fn fresh(&self, asked: Instant, now: Instant) -> Option<Arc<Snapshot>> {
-        self.latest().filter(|snapshot| {
+    /// The last result, if it may answer a request that was read then: it is younger than the interval, or was made after that.
+    pub fn fresh(&self, read_at: Instant) -> Option<&Snapshot> {
+        self.latest.as_ref().filter(|snapshot| {
             let ended = snapshot.ended.instant;
-            ended > asked || now.saturating_duration_since(ended) < self.interval
+            ended > read_at || self.age(snapshot) < self.interval
         })
+    }
+
+    /// Has a new result made, and keeps it; `None` if the run was given up. Calls `meanwhile` now and then.
+    pub fn refresh(
+        &mut self,
+        meanwhile: &mut dyn FnMut(&mut History) -> Next,
+    ) -> Option<&Snapshot> {
+        let snapshot = self.scraper.scrape(meanwhile)?;
+        Some(self.latest.insert(snapshot))
+    }
+
+    /// How old a result is now.
+    pub fn age(&self, snapshot: &Snapshot) -> Duration {
+        (self.clock)().instant.saturating_duration_since(snapshot.ended.instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use super::*;
+    use crate::{clock::Moment, metrics::Options, session::CommandShown};
+
+    /// A cache over a `w` that prints an empty table, a clock to set, and the number of runs.
+    fn cache(interval: Duration) -> (Cache, Rc<Cell<Moment>>, Rc<Cell<u32>>) {
+        let start = Moment { instant: Instant::now(), unix: Duration::from_secs(1_000_000) };
+        let (time, runs) = (Rc::new(Cell::new(start)), Rc::new(Cell::new(0)));
+        let clock = || -> Clock {
+            let time = Rc::clone(&time);
+            Box::new(move || time.get())
+        };
+        let counted = Rc::clone(&runs);
+        let run_w = move |_: &mut crate::command::child::Meanwhile| {
+            counted.set(counted.get() + 1);
+            Ok(b"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n".to_vec())
+        };
+        let options =
+            Options { prefix: String::new(), timestamps: false, command: CommandShown::None };
+        let scraper = Scraper::new(Box::new(run_w), clock(), options);
+        (Cache::new(interval, clock(), scraper), time, runs)
+    }
+
+    fn pass(time: &Cell<Moment>, by: Duration) {
+        let Moment { instant, unix } = time.get();
+        time.set(Moment { instant: instant + by, unix: unix + by });
+    }
+
+    #[test]
+    fn a_result_is_fresh_until_the_interval_is_over() {
+        let interval = Duration::from_secs(5);
+        let (mut cache, time, runs) = cache(interval);
+        assert!(cache.fresh(time.get().instant).is_none(), "before the first run");
+        assert!(cache.refresh(&mut |_| Next::Wait).is_some());
+        pass(&time, interval - Duration::from_millis(1));
+        assert!(cache.fresh(time.get().instant).is_some());
+        pass(&time, Duration::from_millis(1));
+        assert!(cache.fresh(time.get().instant).is_none());
+        assert_eq!(runs.get(), 1);
+    }
+
+    #[test]
+    fn without_an_interval_only_who_came_before_the_end_of_the_run_is_served() {
+        let (mut cache, time, _) = cache(Duration::ZERO);
+        let before = time.get().instant;
+        pass(&time, Duration::from_secs(1));
+        cache.refresh(&mut |_| Next::Wait);
+        pass(&time, Duration::from_secs(1));
+        assert!(cache.fresh(before).is_some());
+        assert!(cache.fresh(time.get().instant).is_none());
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use argh::FromArgs;
 
 use crate::{
-    command::child::DEFAULT_COMMAND,
+    command::DEFAULT_COMMAND,
     metrics::{self, Options},
     session::CommandShown,
 };

@@ -14,7 +14,7 @@ pub struct Moment {
 }
 
 /// Tells the moment; tests set their own.
-pub type Clock = Box<dyn Fn() -> Moment + Send + Sync>;
+pub type Clock = Box<dyn Fn() -> Moment>;
 
 /// The system's clocks.
 pub fn system() -> Moment {

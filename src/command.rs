@@ -1,3 +1,225 @@
-//! The command that is run, `w` unless the user names another.
+//! The command that is run, `w` unless the user names another: how it is found and started, and what its end means. Knows no table.
 
 pub mod child;
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Error, Result, anyhow};
+use rustix::fs::{Access, access};
+
+use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
+
+/// The command when no other is given; only this one falls back to plain `w`.
+pub const DEFAULT_COMMAND: &str = "w -i";
+
+/// How a run ended, as in the label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It gave a table that could be read.
+    Ok,
+    /// It could not be started, or ended with a status other than 0.
+    Failed,
+    /// It was killed at the timeout.
+    Timeout,
+    /// It gave something else, or too much.
+    Unreadable,
+}
+
+impl Outcome {
+    /// All of them, in the order of their names.
+    pub const ALL: [Outcome; 4] =
+        [Outcome::Failed, Outcome::Ok, Outcome::Timeout, Outcome::Unreadable];
+
+    /// The label's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "failed",
+            Outcome::Timeout => "timeout",
+            Outcome::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A run that gave nothing to read.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which of the outcomes other than ok.
+    pub outcome: Outcome,
+    /// What was run, and what happened.
+    pub error: Error,
+}
+
+impl Failure {
+    fn failed(error: Error) -> Failure {
+        Failure { outcome: Outcome::Failed, error }
+    }
+}
+
+/// The command `w`, ready to be run.
+#[derive(Debug)]
+pub struct W {
+    words: Vec<String>,
+    timeout: Duration,
+    running: Running,
+    /// `-i` was refused once, and the command was not the user's choice.
+    without_option: bool,
+}
+
+impl W {
+    /// Takes the command, split at blanks; nothing is run yet.
+    pub fn new(command: &str, timeout: Duration, running: Running) -> W {
+        let words = command.split_ascii_whitespace().map(str::to_owned).collect();
+        W { words, timeout, running, without_option: false }
+    }
+
+    /// Runs it and gives what it printed. Calls `meanwhile` now and then while it runs.
+    ///
+    /// # Errors
+    /// It can't be started, ends with a status other than 0, takes longer than the timeout, prints too much, or is given up.
+    pub fn run(&mut self, meanwhile: &mut Meanwhile) -> Result<Vec<u8>, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let (program, arguments) =
+            self.words.split_first().context("the command is empty").map_err(Failure::failed)?;
+        if !self.without_option {
+            let ended = self.run_until(program, arguments, deadline, meanwhile)?;
+            if !(self.words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
+                return ended.output(&self.words.join(" "));
+            }
+        }
+        let ended = self.run_until(program, &[], deadline, meanwhile)?;
+        self.without_option |= ended.status.success();
+        ended.output(program)
+    }
+
+    /// Runs it, and once more where only a session that ended meanwhile made it fail.
+    fn run_until(
+        &self,
+        program: &str,
+        arguments: &[String],
+        deadline: Instant,
+        meanwhile: &mut Meanwhile,
+    ) -> Result<Ended, Failure> {
+        let mut run = || {
+            let mut command = command(program, arguments).map_err(Failure::failed)?;
+            let ended = child::run(&mut command, &self.running, deadline, meanwhile);
+            ended.map_err(|fault| self.failure(program, fault))
+        };
+        let ended = run()?;
+        if ended.lost_a_race() { run() } else { Ok(ended) }
+    }
+
+    fn failure(&self, program: &str, fault: Fault) -> Failure {
+        match fault {
+            Fault::NotStarted(error) => {
+                Failure::failed(Error::new(error).context(format!("{program} can't be started")))
+            }
+            Fault::Late => Failure {
+                outcome: Outcome::Timeout,
+                error: anyhow!(
+                    "{program} was killed: it took longer than {:?} (--w.timeout)",
+                    self.timeout
+                ),
+            },
+            Fault::GivenUp => Failure {
+                outcome: Outcome::Timeout,
+                error: anyhow!("{program} was killed: no scraper waits for it any more"),
+            },
+            Fault::TooMuch => Failure {
+                outcome: Outcome::Unreadable,
+                error: anyhow!("{program} was killed: it printed more than {MAX_OUTPUT} bytes"),
+            },
+            Fault::Io(error) => Failure::failed(
+                Error::new(error).context(format!("what {program} prints can't be read")),
+            ),
+        }
+    }
+}
+
+impl Ended {
+    /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, a word about the option or the usage, and no table. The
+    /// usage may come on either stream.
+    fn refused_option(&self) -> bool {
+        let (stdout, stderr) = (self.stdout.to_ascii_lowercase(), self.stderr.to_ascii_lowercase());
+        let says = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
+        let usage = stdout.starts_with(b"usage");
+        !self.status.success()
+            && (usage
+                || (stdout.is_empty() && (says(&stderr, b"option") || says(&stderr, b"usage"))))
+    }
+
+    /// As builds with logind do when a session ends between their list of sessions and their look at each: `session get class
+    /// failed`.
+    fn lost_a_race(&self) -> bool {
+        let complaint = self.stderr.to_ascii_lowercase();
+        let says = |word: &[u8]| complaint.windows(word.len()).any(|window| window == word);
+        !self.status.success() && says(b"session") && says(b"failed")
+    }
+
+    fn output(self, command: &str) -> Result<Vec<u8>, Failure> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let complaint = String::from_utf8_lossy(&self.stderr);
+        let complaint: Vec<&str> =
+            complaint.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+        let complaint = if complaint.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            complaint.join("; ").chars().take(300).collect()
+        };
+        Err(Failure::failed(anyhow!("{command} ended with {}: {complaint}", self.status)))
+    }
+}
+
+/// The environment is of our making: what each variable does to which `w` is in the README.
+fn command(program: &str, arguments: &[String]) -> Result<Command> {
+    let path = env::var_os("PATH");
+    // By its full name: with a name to look up and an environment of its own, std would fork instead of calling posix_spawn.
+    let mut command = Command::new(find(program, path.as_ref())?);
+    command
+        .arg0(program)
+        .args(arguments)
+        .env_clear()
+        .envs(path.map(|path| ("PATH", path)))
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC0")
+        .env("PROCPS_USERLEN", "32")
+        .env("PROCPS_FROMLEN", "256")
+        .env("COLUMNS", "512")
+        .stdin(child::nothing().context("no empty standard input can be made")?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    Ok(command)
+}
+
+/// Finds a program as a shell would.
+fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
+    const REMEDY: &str = "install it (Debian, Ubuntu: procps; Alpine, Fedora: procps-ng) or name another with --w.command";
+    let runnable = |file: &PathBuf| access(file, Access::EXEC_OK).is_ok() && file.is_file();
+    if program.contains('/') {
+        let file = PathBuf::from(program);
+        return match file.exists() {
+            true if runnable(&file) => Ok(file),
+            true => Err(anyhow!("no permission to run {program}")),
+            false => Err(anyhow!("there is no {program}: {REMEDY}")),
+        };
+    }
+    let path = path.cloned().unwrap_or_default();
+    let files: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join(program)).collect();
+    if let Some(file) = files.iter().find(|file| runnable(file)) {
+        return Ok(file.clone());
+    }
+    match files.iter().find(|file| file.is_file()) {
+        Some(file) => Err(anyhow!("no permission to run {}", file.display())),
+        None => Err(anyhow!("there is no {program} in the PATH {}: {REMEDY}", path.display())),
+    }
+}

@@ -1,4 +1,14 @@
-//! HTTP in front of tiny_http: what a client may send and take is bounded here. Knows no metric.
+//! HTTP in front of tiny_http: reads requests, bounds what a client may take, and answers what needs no metrics. Knows one route,
+//! `/-/healthy`, so that it is answered whatever the loop does.
 
-pub(crate) mod limits;
-pub(crate) mod request;
+mod connection;
+mod connections;
+mod date;
+mod inner;
+mod limits;
+mod listener;
+mod request;
+
+pub(crate) use inner::{Reply, Request, Requests};
+pub use listener::Accepting;
+pub(crate) use listener::Listener;

@@ -4,7 +4,7 @@
 use std::{fmt::Write, time::Duration};
 
 use crate::{
-    command::child::Outcome,
+    command::Outcome,
     metrics::VERSION,
     scrape::Snapshot,
     session::{CommandShown, Origin, Session},
@@ -33,8 +33,23 @@ td{font-variant-numeric:tabular-nums}\
 td{display:flex;gap:1rem;padding:.1rem 0;border:0}td::before{content:attr(data-name);flex:0 0 6rem;color:var(--soft)}\
 td>*{min-width:0;overflow-wrap:anywhere}.time{white-space:normal}}";
 
-/// Renders the page of a result that is that old.
-pub fn render(snapshot: &Snapshot, age: Duration, endpoint: &str, shown: CommandShown) -> String {
+/// The page of a result, but for the result's age, which differs at every visit.
+#[derive(Debug)]
+pub struct Page {
+    before_age: String,
+    after_age: String,
+}
+
+impl Page {
+    /// The whole page, of a result of this age.
+    pub fn at_age(&self, age: Duration) -> Vec<u8> {
+        let age = length(age, Resolution::Second);
+        [self.before_age.as_str(), &age, &self.after_age].concat().into_bytes()
+    }
+}
+
+/// Renders the page of a result.
+pub fn render(snapshot: &Snapshot, endpoint: &str, shown: CommandShown) -> Page {
     let mut page =
         String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Who is logged in</title>\n");
@@ -42,18 +57,16 @@ pub fn render(snapshot: &Snapshot, age: Duration, endpoint: &str, shown: Command
         &mut page,
         format_args!("<style>{STYLE}</style>\n</head>\n<body>\n<h1>Who is logged in</h1>\n"),
     );
-    match snapshot.sessions(shown) {
-        Some(sessions) => put_sessions(&mut page, &sessions, shown),
+    match &snapshot.sessions {
+        Some(sessions) => put_sessions(&mut page, sessions, shown),
         None => put_failure(&mut page, snapshot),
     }
     let taken = i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX);
-    put(
-        &mut page,
-        format_args!(
-            "<p class=\"soft\">As of {} ago ({} UTC). The next scrape or visit runs w again once that is older than the scrape interval.</p>\n",
-            length(age, Resolution::Second),
-            moment(taken, Resolution::Second)
-        ),
+    page.push_str("<p class=\"soft\">As of ");
+    let before_age = page;
+    let mut page = format!(
+        " ago ({} UTC). The next scrape or visit runs w again once that is older than the scrape interval.</p>\n",
+        moment(taken, Resolution::Second)
     );
     put(
         &mut page,
@@ -62,7 +75,7 @@ pub fn render(snapshot: &Snapshot, age: Duration, endpoint: &str, shown: Command
             Escaped(endpoint)
         ),
     );
-    page
+    Page { before_age, after_age: page }
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {

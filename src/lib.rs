@@ -1,25 +1,31 @@
-//! Tells Prometheus who is logged in: a scrape runs `w`, its table is read, and served as metrics.
+//! Serves who is logged in to Prometheus: a scrape runs `w`, its table is read, and served as metrics.
 //!
-//! Data flows one way: request → cache → run `w` → table → sessions → metrics → exposition → answer. In front of it stand
-//! the modules that serve: `front` takes connections, `head` reads requests, `door` leads to tiny_http's loop, `site` answers.
+//! The way of a request:
+//!
+//! ```text
+//! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
+//!                                   ↓ http::inner                four private connections to tiny_http
+//! main thread: the loop in `exporter` takes one request after the other: route → cache → scrape → respond
+//!                                   scrape: command → table → session → metrics → exposition
+//! ```
+//!
+//! The loop owns the cache, and the cache owns the scraper, so that no lock is between them. Only the loop runs `w`. Tables and
+//! texts are read and written by functions that know no process, clock or socket.
 
 pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod door;
+pub mod exporter;
 pub mod exposition;
-pub mod front;
 mod http;
 pub mod landing_page;
 mod lock;
 pub mod log;
-pub mod memory;
 pub mod metrics;
-mod news;
 pub mod process_metrics;
+mod run_log;
 pub mod scrape;
-pub mod serve;
 pub mod session;
-pub mod site;
+mod signals;
 pub mod table;

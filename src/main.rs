@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use what::{
     cli::{self, Task},
-    command::child::Outcome,
+    command::Outcome,
+    exporter,
     exposition::Format,
-    log, serve,
+    log,
 };
 
 fn main() -> ExitCode {
@@ -36,14 +37,14 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Once(config) => {
-            let snapshot = serve::once(&config)?;
-            print(&snapshot.rendered(Format::Text))?;
+            let snapshot = exporter::once(&config)?;
+            print(&snapshot.metrics(Format::Text, &config.metrics))?;
             Ok(match snapshot.outcome {
                 Outcome::Ok => ExitCode::SUCCESS,
                 _ => ExitCode::FAILURE,
             })
         }
-        Task::Serve(config) => serve::serve(&config),
+        Task::Serve(config) => exporter::serve(&config),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    command::child::Outcome,
+    command::Outcome,
     exposition::{Exposition, Family, Format, Kind, Labels},
     process_metrics::ProcessUse,
     session::{CommandShown, Origin, Session},

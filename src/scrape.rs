@@ -1,102 +1,163 @@
-//! One scrape from end to end: runs `w`, reads its table, renders the answer, keeps the counts, and logs what changed.
-//! Knows neither sockets nor how old a result may be.
+//! One scrape from end to end: runs `w`, reads its table, finds the sessions, keeps the counts, and logs what changed. Knows neither
+//! sockets nor how old a result may be.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
 use crate::{
     clock::{self, Clock, Moment},
-    command::child::{Failure, Outcome},
+    command::{
+        Failure, Outcome,
+        child::{Meanwhile, Next},
+    },
     exposition::Format,
+    landing_page::{self, Page},
     metrics::{self, Options},
-    news::News,
     process_metrics::ProcessUse,
-    session::{self, CommandShown, Session},
-    table::{self, Table},
+    run_log::RunLog,
+    session::{self, Session},
+    table,
 };
 
 /// Runs `w` and gives what it printed; tests set their own.
-pub type RunW = Box<dyn FnMut() -> Result<Vec<u8>, Failure> + Send>;
+pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
 
-/// The result of one run, as it is served until the next.
+/// The result of one run, which is served until the next. Each form of it is rendered when it is first asked for.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The answer in the text format.
-    pub text: Arc<Vec<u8>>,
-    /// The answer in OpenMetrics.
-    pub openmetrics: Arc<Vec<u8>>,
     /// Before the run.
     pub began: Moment,
     /// After it.
     pub ended: Moment,
     /// How it ended.
     pub outcome: Outcome,
-    /// What `w` printed, if it could be read.
-    printed: Vec<u8>,
+    /// The sessions, sorted by their labels; `None` if there is no table.
+    pub sessions: Option<Vec<Session<'static>>>,
     /// What went wrong, if something did.
     pub complaint: Option<String>,
+    users_reported: Option<u64>,
+    runs: [u64; 4],
+    last_success: Option<Moment>,
+    process: Option<ProcessUse>,
+    text: OnceCell<Arc<Vec<u8>>>,
+    openmetrics: OnceCell<Arc<Vec<u8>>>,
+    page: OnceCell<Page>,
 }
 
 impl Snapshot {
-    /// The answer in a format.
-    pub fn rendered(&self, format: Format) -> Arc<Vec<u8>> {
-        match format {
-            Format::Text => Arc::clone(&self.text),
-            Format::OpenMetrics => Arc::clone(&self.openmetrics),
-        }
+    /// The metrics in a format.
+    pub fn metrics(&self, format: Format, options: &Options) -> Arc<Vec<u8>> {
+        let rendered = match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.openmetrics,
+        };
+        Arc::clone(rendered.get_or_init(|| Arc::new(self.render(format, options))))
     }
 
-    /// The sessions, read anew: only the landing page asks. `None` where the run failed.
-    pub fn sessions(&self, shown: CommandShown) -> Option<Vec<Session<'_>>> {
-        let table =
-            (self.outcome == Outcome::Ok).then(|| table::read(&self.printed).ok()).flatten()?;
-        Some(session::of_table(&table, clock::span(self.began, self.ended), shown))
+    /// The landing page, of a result of this age.
+    pub fn page(&self, age: Duration, endpoint: &str, options: &Options) -> Vec<u8> {
+        let page = || landing_page::render(self, endpoint, options.command);
+        self.page.get_or_init(page).at_age(age)
+    }
+
+    fn render(&self, format: Format, options: &Options) -> Vec<u8> {
+        let scrape = metrics::Scrape {
+            outcome: self.outcome,
+            took: self.ended.instant.saturating_duration_since(self.began.instant),
+            ended: self.ended.unix,
+            sessions: self.sessions.as_deref(),
+            users_reported: self.users_reported,
+            runs: self.runs,
+            last_success: self.last_success.map(|moment| moment.unix),
+            process: self.process,
+        };
+        metrics::render(format, options, &scrape)
     }
 }
 
 /// Makes snapshots.
 pub struct Scraper {
     run_w: RunW,
+    history: History,
+}
+
+/// What the exporter knows of the runs before.
+pub struct History {
     clock: Clock,
     options: Options,
     runs: [u64; 4],
     last_success: Option<Moment>,
-    news: News,
+    log: RunLog,
+    /// When the run that is under way began, and whether a scraper did not wait for it.
+    began: Moment,
+    is_cut: bool,
 }
 
 impl Scraper {
     /// Nothing is run yet.
     pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
-        Scraper { run_w, clock, options, runs: [0; 4], last_success: None, news: News::default() }
+        let began = clock();
+        let (runs, last_success, log) = ([0; 4], None, RunLog::default());
+        let history = History { clock, options, runs, last_success, log, began, is_cut: false };
+        Scraper { run_w, history }
     }
 
-    /// Runs `w` and renders its result, whatever that is.
-    pub fn scrape(&mut self) -> Snapshot {
-        let began = (self.clock)();
-        let (printed, failure) = match (self.run_w)() {
-            Ok(printed) => (printed, None),
-            Err(failure) => (Vec::new(), Some(failure)),
-        };
+    /// Runs `w`, and gives its result, whatever that is; `None` if the run was given up. Calls `meanwhile` now and then.
+    pub fn scrape(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
+        let Scraper { run_w, history } = self;
+        history.began = (history.clock)();
+        history.is_cut = false;
+        let mut given_up = false;
+        let printed = run_w(&mut || {
+            let next = meanwhile(history);
+            given_up |= next == Next::GiveUp;
+            next
+        });
+        (!given_up).then(|| history.snapshot(printed))
+    }
+}
+
+impl History {
+    /// The result for a scraper that does not wait until the run under way ends. It counts as a timeout, once for each run.
+    pub fn cut(&mut self) -> Snapshot {
         let ended = (self.clock)();
-        let table = match failure {
-            Some(failure) => Err(failure),
-            None => table::read(&printed).map_err(|error| Failure {
-                outcome: Outcome::Unreadable,
-                error: error.context("what w printed is no table that can be read"),
+        let waited = ended.instant.saturating_duration_since(self.began.instant);
+        if !self.is_cut {
+            self.count(Outcome::Timeout, ended);
+        }
+        self.is_cut = true;
+        let complaint = format!(
+            "w takes longer than the scraper waits: answered without sessions after {:.1} s; give the scraper a longer timeout (scrape_timeout)",
+            waited.as_secs_f64()
+        );
+        self.log.failed(Outcome::Timeout, &complaint);
+        self.of_outcome(Outcome::Timeout, ended, Some(complaint))
+    }
+
+    fn snapshot(&mut self, printed: Result<Vec<u8>, Failure>) -> Snapshot {
+        let ended = (self.clock)();
+        let table = match &printed {
+            Err(failure) => Err((failure.outcome, format!("{:#}", failure.error))),
+            Ok(printed) => table::read(printed).map_err(|error| {
+                let error = error.context("what w printed is no table that can be read");
+                (Outcome::Unreadable, format!("{error:#}"))
             }),
         };
-        let outcome = table.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Ok);
-        self.count(outcome, ended);
-        self.news.tell(table.as_ref());
-        let [text, openmetrics] = self.render(began, ended, outcome, table.as_ref().ok());
-        let complaint = table.err().map(|failure| format!("{:#}", failure.error));
-        Snapshot {
-            text: Arc::new(text),
-            openmetrics: Arc::new(openmetrics),
-            began,
-            ended,
-            outcome,
-            printed,
-            complaint,
+        match table {
+            Err((outcome, complaint)) => {
+                self.count(outcome, ended);
+                self.log.failed(outcome, &complaint);
+                self.of_outcome(outcome, ended, Some(complaint))
+            }
+            Ok(table) => {
+                self.count(Outcome::Ok, ended);
+                self.log.worked(&table);
+                let span = clock::span(self.began, ended);
+                let sessions = session::of_table(&table, span, self.options.command);
+                let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
+                snapshot.users_reported = table.users_reported;
+                snapshot.sessions = Some(sessions.into_iter().map(Session::into_owned).collect());
+                snapshot
+            }
         }
     }
 
@@ -109,26 +170,20 @@ impl Scraper {
         }
     }
 
-    fn render(
-        &self,
-        began: Moment,
-        ended: Moment,
-        outcome: Outcome,
-        table: Option<&Table>,
-    ) -> [Vec<u8>; 2] {
-        let span = clock::span(began, ended);
-        let sessions = table.map(|table| session::of_table(table, span, self.options.command));
-        let scrape = metrics::Scrape {
+    fn of_outcome(&self, outcome: Outcome, ended: Moment, complaint: Option<String>) -> Snapshot {
+        Snapshot {
+            began: self.began,
+            ended,
             outcome,
-            took: ended.instant.saturating_duration_since(began.instant),
-            ended: ended.unix,
-            sessions: sessions.as_deref(),
-            users_reported: table.and_then(|table| table.users_reported),
+            sessions: None,
+            complaint,
+            users_reported: None,
             runs: self.runs,
-            last_success: self.last_success.map(|moment| moment.unix),
+            last_success: self.last_success,
             process: ProcessUse::read(),
-        };
-        [Format::Text, Format::OpenMetrics]
-            .map(|format| metrics::render(format, &self.options, &scrape))
+            text: OnceCell::new(),
+            openmetrics: OnceCell::new(),
+            page: OnceCell::new(),
+        }
     }
 }

@@ -29,6 +29,25 @@ pub struct Session<'a> {
     pub cpu: Option<Interval>,
 }
 
+impl Session<'_> {
+    /// The same, with texts of its own, so that it outlives the table.
+    pub fn into_owned(self) -> Session<'static> {
+        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
+        let Session { ip, user, tty, command, origin, login, idle, cpu } = self;
+        let command = command.map(owned);
+        Session {
+            ip: owned(ip),
+            user: owned(user),
+            tty: owned(tty),
+            command,
+            origin,
+            login,
+            idle,
+            cpu,
+        }
+    }
+}
+
 /// Whether a session comes from this host or another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

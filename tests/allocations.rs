@@ -1,28 +1,25 @@
 //! What a cached scrape takes of memory: counted in the whole process, so this test is alone in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     alloc::System,
+    ffi::OsString,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::{
-        Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
-    time::Duration,
 };
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use what::{
-    cache::Cache,
-    clock, door,
-    front::Front,
-    metrics::Options,
+    cli::{self, Task},
+    clock,
+    exporter::Exporter,
     scrape::{RunW, Scraper},
-    session::CommandShown,
-    site::Site,
 };
 
 #[global_allocator]
@@ -45,25 +42,22 @@ fn table(rows: usize) -> Vec<u8> {
 
 /// Serves a table for an hour, as the program does; it ends with the test.
 fn serve(table: Vec<u8>) -> SocketAddr {
-    let run_w: RunW = Box::new(move || {
-        RUNS.fetch_add(1, Ordering::Relaxed);
-        Ok(table.clone())
+    let (told, address) = mpsc::channel();
+    thread::spawn(move || {
+        let run_w: RunW = Box::new(move |_| {
+            RUNS.fetch_add(1, Ordering::Relaxed);
+            Ok(table.clone())
+        });
+        let arguments = ["--listen.port=0", "--scrape.interval=1h"].map(OsString::from);
+        let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), |_| None) else {
+            panic!("the flags are wrong");
+        };
+        let scraper = Scraper::new(run_w, Box::new(clock::system), config.metrics.clone());
+        let (mut exporter, _accepting) = Exporter::start(&config, scraper).unwrap();
+        told.send(exporter.address).unwrap();
+        exporter.answer_all().map(|_| ()).unwrap();
     });
-    let options =
-        Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::None };
-    let scraper = Scraper::new(run_w, Box::new(clock::system), options.clone());
-    let hour = Duration::from_secs(60 * 60);
-    let cache = Cache::new(hour, Box::new(clock::system), scraper);
-    let endpoint = "/metrics".to_owned();
-    let site = Site::new(cache, Box::new(clock::system), endpoint, &options);
-    let site = Arc::new(site);
-    let (door, inside) = door::open().unwrap();
-    let front = Front::new(Arc::clone(&site), door);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || front.accept(&listener));
-    thread::spawn(move || inside.run(&site));
-    address
+    address.recv().unwrap()
 }
 
 /// Asks, and reads the whole answer into memory that is there already; gives its length.

@@ -16,7 +16,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
     clock::{Clock, Moment},
-    command::child::{Failure, Outcome},
+    command::{
+        Failure, Outcome,
+        child::{Meanwhile, Next},
+    },
+    exposition::Format,
     metrics::Options,
     scrape::Scraper,
     session::{self, CommandShown, Session},
@@ -84,7 +88,7 @@ impl Capture {
     fn answer(&self) -> String {
         let (printed, status, taken) =
             (self.printed(), self.status, Duration::from_secs(self.taken));
-        let run_w = move || match status {
+        let run_w = move |_: &mut Meanwhile| match status {
             0 => Ok(printed.clone()),
             status => Err(Failure { outcome: Outcome::Failed, error: anyhow!("status {status}") }),
         };
@@ -92,8 +96,10 @@ impl Capture {
         let clock: Clock = Box::new(move || Moment { instant, unix: taken });
         let options =
             Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
-        let snapshot = Scraper::new(Box::new(run_w), clock, options).scrape();
-        let text = String::from_utf8(snapshot.text.to_vec()).unwrap();
+        let mut scraper = Scraper::new(Box::new(run_w), clock, options.clone());
+        let snapshot = scraper.scrape(&mut |_| Next::Wait).unwrap();
+        let text = snapshot.metrics(Format::Text, &options).to_vec();
+        let text = String::from_utf8(text).unwrap();
         let differs =
             |line: &str| line.contains("process_") || line.contains("exporter_build_info");
         text.split_inclusive('\n').filter(|line| !differs(line)).collect()

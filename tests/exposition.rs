@@ -10,7 +10,7 @@ use openmetrics_parser::{
 };
 use proptest::{collection::vec, prelude::*};
 use what::{
-    command::child::Outcome,
+    command::Outcome,
     exposition::Format,
     metrics::{self, Options, Scrape},
     process_metrics::ProcessUse,

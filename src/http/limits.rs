@@ -1,7 +1,13 @@
-//! What one client may take. Every bound of the HTTP side stands here.
+//! What clients may take. Every bound of the HTTP side stands here.
 
 use std::time::Duration;
 
+/// Connections at a time. More wait in the listen queue.
+pub(crate) const MAX_CONNECTIONS: usize = 64;
+/// Connections that can wait for the loop at a time. The others are left for what needs no `w`.
+pub(crate) const MAX_WAITING: usize = MAX_CONNECTIONS - 8;
+/// Connections that wait in the listen queue, less one.
+pub(crate) const LISTEN_QUEUE: i32 = 4096;
 /// The bytes of a request line (RFC 9112, 3: at least 8000).
 pub(crate) const MAX_LINE_BYTES: usize = 8000;
 /// The bytes of all header fields of a request.
@@ -12,6 +18,25 @@ pub(crate) const MAX_FIELDS: usize = 100;
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Between two requests. Longer than usual scrape intervals. Announced to the client.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);
-/// For a client to take its answer. A client that waits behind 64 that take nothing is still answered within the 10 s that
+/// For a client to take its answer. A client that waits for 64 others that take nothing is still answered within the 10 s that
 /// Prometheus waits.
 pub(crate) const WRITE_TIME: Duration = Duration::from_secs(8);
+/// For a client to read the last answer, before its connection is closed.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
+/// For a new connection to send its request, before it may be closed for another.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+/// New connections that are closed for others in a second, before the next ones are closed without patience: so many that send
+/// nothing are an attack.
+pub(crate) const MAX_PATIENT_EVICTIONS: u32 = MAX_CONNECTIONS as u32;
+/// How often it is noticed that a client that waits for its answer has hung up.
+pub(crate) const HANG_UP_CHECK: Duration = Duration::from_millis(250);
+/// After an error of the system, such as too many open files, before the next connection is accepted.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+/// How often it is logged that connections are refused.
+pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
+/// The stack of a connection's thread. It only reads a head and writes an answer.
+pub(crate) const STACK_BYTES: usize = 64 * 1024;
+/// How much earlier than a scraper stops waiting it is answered.
+pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
+/// A scraper that says that it waits less than this is not believed.
+pub(crate) const MIN_SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -46,6 +46,8 @@ pub(crate) struct Refusal {
 pub(crate) const BAD_REQUEST: Refusal = refusal(400, "Bad Request");
 /// The request did not arrive in time.
 pub(crate) const REQUEST_TIMEOUT: Refusal = refusal(408, "Request Timeout");
+/// As many requests as possible wait for `w` already.
+pub(crate) const SERVICE_UNAVAILABLE: Refusal = refusal(503, "Service Unavailable");
 const METHOD_NOT_ALLOWED: Refusal = refusal(405, "Method Not Allowed");
 const CONTENT_TOO_LARGE: Refusal = refusal(413, "Content Too Large");
 const URI_TOO_LONG: Refusal = refusal(414, "URI Too Long");

@@ -13,8 +13,9 @@ use what::{
     cache::Cache,
     cli::{self, Task},
     clock::{Clock, Moment},
+    command::child::{Meanwhile, Next},
+    exposition::Format,
     scrape::Scraper,
-    site::Site,
 };
 
 use crate::{
@@ -75,7 +76,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
         let runs = Arc::new(AtomicU32::new(0));
         let (counted, passing) = (Arc::clone(&runs), time.clone());
         // The clock is set in the middle of the second run.
-        let run = Box::new(move || {
+        let run = Box::new(move |_: &mut Meanwhile| {
             if counted.fetch_add(1, Ordering::Relaxed) == 1 {
                 passing.is_set(change);
             }
@@ -84,15 +85,18 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
         });
         let interval = Duration::from_secs(5);
         let scraper = Scraper::new(run, time.clock(), config.metrics.clone());
-        let site = Site::new(
-            Cache::new(interval, time.clock(), scraper),
-            time.clock(),
-            "/metrics".to_owned(),
-            &config.metrics,
-        );
-        let served = |path: &str| {
-            site.prepare(path);
-            String::from_utf8(site.answer(path, "").body.to_vec()).unwrap()
+        let mut cache = Cache::new(interval, time.clock(), scraper);
+        let mut served = |path: &str| {
+            let now = time.0.lock().unwrap().instant;
+            if cache.fresh(now).is_none() {
+                cache.refresh(&mut |_| Next::Wait);
+            }
+            let snapshot = cache.fresh(now).unwrap();
+            let body = match path {
+                "/" => snapshot.page(cache.age(snapshot), "/metrics", &config.metrics),
+                _ => snapshot.metrics(Format::Text, &config.metrics).to_vec(),
+            };
+            String::from_utf8(body).unwrap()
         };
         for expected in 1..=3 {
             let metrics = served("/metrics");

@@ -133,12 +133,12 @@ fn request_lines_of_a_megabyte() {
             let Some(mut stream) = target.connect() else {
                 continue;
             };
-            target.full_force();
             let _ = stream.write_all(&line);
             let mut answer = [0; 12];
             if stream.read_exact(&mut answer).is_ok() {
                 assert_eq!(&answer, b"HTTP/1.1 414");
                 refused += 1;
+                target.full_force();
             }
         }
         assert!(refused > 0);

@@ -1,10 +1,20 @@
 //! Descriptors, threads or memory run out, at any point of what the exporter does, and come back.
 
-use std::{fs, io::Write, net::TcpStream, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::{
     harness::{Answer, Exporter, FakeW, folder, within},
-    siege::{Address, Calm, RECOVERY, alone, ask, binary, crowd, exporter, scrape, stops_at_once},
+    siege::{
+        Address, Calm, RECOVERY, alone, ask, binary, binary_path, crowd, exporter, scrape,
+        stops_at_once,
+    },
 };
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -79,19 +89,56 @@ fn descriptors() {
     is_served_again(&mut exporter, "nofile", &values, "1024");
 }
 
+/// Starts with so much address space at the most, in KB; `None` if it ended at once, with status 1 and a line that is no panic.
+fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()]);
+    command.arg(binary_path()).args(["--scrape.interval=0", "--listen.port=0", "--w.command", w]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    if first.contains(" listens on ") {
+        return Some(Exporter::of_child(child, said, first.trim_end().to_owned()));
+    }
+    let status = child.wait().unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    let loaded = !first.contains("error while loading shared libraries");
+    assert!(!loaded || status.code() == Some(1), "{kilobytes} KB: {status}: {first}{rest}");
+    assert!(!first.contains("panic") && rest.is_empty(), "{kilobytes} KB: {first}{rest}");
+    None
+}
+
+/// It serves, or ends so that its supervisor can start it again, and never lives on without an answer.
 #[test]
-#[ignore = "takes long, and needs root"]
+#[ignore = "takes long"]
 fn memory() {
     let _alone = alone();
     for sessions in [3, 20_000] {
         let folder = folder();
         let w = format!("cat {}", crowd(&folder, sessions));
-        let mut exporter = exporter(&w, &["--scrape.interval=0"]);
-        Calm::of(&exporter);
-        // From nothing at all to enough for a scrape and its clients: each thread may reserve 64 MB for itself.
-        let used = exporter.status("VmSize") * 1024;
-        let values: Vec<u64> = (0..40).map(|count| used + count * (40 << 20) - (1 << 20)).collect();
-        is_served_again(&mut exporter, "as", &values, "unlimited");
+        let (mut served, mut ended) = (0, 0);
+        let megabytes = (30..120).step_by(10).chain((120..900).step_by(60));
+        for megabytes in megabytes {
+            let Some(mut exporter) = start_within(megabytes << 10, &w) else {
+                ended += 1;
+                assert!(megabytes < 100, "{megabytes} MB are enough to start with");
+                continue;
+            };
+            clients(&exporter, &["/metrics", "/", "/-/healthy", "/metrics"]);
+            within(RECOVERY, "it answers or has ended", || {
+                exporter.child.try_wait().unwrap().is_some()
+                    || scrape(exporter.address(), RECOVERY).is_ok()
+            });
+            let lives = exporter.child.try_wait().unwrap().is_none();
+            served += usize::from(lives && is_up(&exporter));
+            ended += usize::from(!lives);
+            let enough = megabytes >= 100 && sessions == 3;
+            assert!(!enough || is_up(&exporter), "{megabytes} MB: {:#?}", exporter.log());
+        }
+        println!("{sessions} sessions: served with {served} limits, ended with {ended}");
+        assert!(served > 0, "{sessions} sessions");
     }
 }
 

@@ -74,9 +74,14 @@ impl Drop for EndsIt<'_> {
     }
 }
 
+/// The binary under test.
+pub fn binary_path() -> String {
+    std::env::var("EXPORTER_BINARY").unwrap_or_else(|_| PROGRAM.to_owned())
+}
+
 /// The binary under test, with the file limit that a service usually has.
 pub fn binary() -> Command {
-    let path = std::env::var("EXPORTER_BINARY").unwrap_or_else(|_| PROGRAM.to_owned());
+    let path = binary_path();
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", &path]);
     for (name, _) in std::env::vars_os() {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -119,19 +119,30 @@ impl Exporter {
 
     pub fn start(command: &mut Command) -> Exporter {
         let child = command.args(["--listen.port", "0"]).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let stderr = child.stderr.take();
         // Owned from here on, so that it is ended whatever fails below.
-        let mut exporter =
-            Exporter { child: child.unwrap(), address: String::new(), log: Arc::default() };
-        let stderr = exporter.child.stderr.take().unwrap();
-        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let first = lines.next().expect("no line at start");
+        let exporter = Exporter { child, address: String::new(), log: Arc::default() };
+        let mut stderr = BufReader::new(stderr.unwrap());
+        let mut first = String::new();
+        stderr.read_line(&mut first).unwrap();
+        exporter.listens(stderr, first.trim_end().to_owned())
+    }
+
+    /// One whose first line was read already.
+    pub fn of_child(child: Child, stderr: BufReader<ChildStderr>, first: String) -> Exporter {
+        Exporter { child, address: String::new(), log: Arc::default() }.listens(stderr, first)
+    }
+
+    fn listens(mut self, stderr: BufReader<ChildStderr>, first: String) -> Exporter {
         let address =
             first.split("http://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
-        exporter.address = address.split('/').next().unwrap().to_owned();
-        exporter.log.lock().unwrap().push(first);
-        let collected = Arc::clone(&exporter.log);
+        self.address = address.split('/').next().unwrap().to_owned();
+        self.log.lock().unwrap().push(first);
+        let collected = Arc::clone(&self.log);
+        let lines = stderr.lines().map_while(Result::ok);
         thread::spawn(move || lines.for_each(|line| collected.lock().unwrap().push(line)));
-        exporter
+        self
     }
 
     pub fn log(&self) -> Vec<String> {

@@ -5,6 +5,8 @@
 mod cache;
 mod cost;
 mod flags;
+#[allow(dead_code, reason = "the attacks use the rest of it")]
 mod harness;
 mod http;
 mod w;
+mod waiting;

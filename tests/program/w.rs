@@ -166,7 +166,7 @@ fn a_failure_is_logged_when_it_begins_changes_and_ends() {
         "no sessions are served (failed)",
         "no sessions are served (unreadable)",
         "no sessions are served (timeout)",
-        "w can be read again, after 5 runs that failed",
+        "w works again after 5 failed runs",
         "no sessions are served (failed)",
     ];
     assert_eq!(log.len(), expected.len(), "{log:#?}");

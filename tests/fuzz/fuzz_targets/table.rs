@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use what::{
-    command::child::Outcome,
+    command::Outcome,
     exposition::Format,
     metrics::{self, Options, Scrape},
     session::{self, CommandShown},

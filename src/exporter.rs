@@ -1,0 +1,228 @@
+//! The loop: one request after the other is routed, answered from the cache, or has `w` run. Nothing else runs `w`.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    process::{self, ExitCode},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cache::Cache,
+    cli::{Config, NAME},
+    clock::{self, Clock},
+    command::{
+        W,
+        child::{Next, Running},
+    },
+    exposition::Format,
+    http::{Accepting, Listener, Reply, Request, Requests},
+    landing_page, log,
+    metrics::{self, Options},
+    scrape::{History, Scraper, Snapshot},
+    signals,
+};
+
+/// How long a stop waits for the answers under way. Then `w` is killed, and those that waited for it get as long again.
+const STOP_TIME: Duration = Duration::from_millis(400);
+
+/// Runs `w` once and gives its result.
+///
+/// # Errors
+/// The signals can't be caught.
+pub fn once(config: &Config) -> Result<Snapshot> {
+    let running = Running::default();
+    let mut scraper = scraper(config, &running);
+    signals::on_stop(move |_| {
+        running.stop();
+        process::exit(1);
+    })?;
+    scraper.scrape(&mut |_| Next::Wait).context("w was not run")
+}
+
+/// Serves until a signal says to stop.
+///
+/// # Errors
+/// The address can't be bound, the system gives no threads or descriptors, or the loop is lost.
+pub fn serve(config: &Config) -> Result<ExitCode> {
+    let running = Running::default();
+    let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
+    signals::on_stop(move |signal| stop(signal, accepting, &running))?;
+    log::line(&format!(
+        "{NAME} {} listens on http://{}{}",
+        metrics::VERSION,
+        exporter.address,
+        config.endpoint
+    ));
+    match exporter.answer_all()? {}
+}
+
+fn scraper(config: &Config, running: &Running) -> Scraper {
+    let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
+    let run_w = move |meanwhile: &mut crate::command::child::Meanwhile| w.run(meanwhile);
+    Scraper::new(Box::new(run_w), system_clock(), config.metrics.clone())
+}
+
+fn system_clock() -> Clock {
+    Box::new(clock::system)
+}
+
+/// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
+fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
+    log::line(&format!("stops at {signal}"));
+    accepting.stop();
+    accepting.wait_until_answered(STOP_TIME);
+    running.stop();
+    accepting.wait_until_answered(STOP_TIME);
+    process::exit(0);
+}
+
+/// An exporter that listens: what the loop owns.
+pub struct Exporter {
+    /// The address that it listens on; the first one, if the host name has several.
+    pub address: SocketAddr,
+    requests: Requests,
+    cache: Cache,
+    site: Site,
+}
+
+/// What is served where.
+struct Site {
+    endpoint: String,
+    options: Options,
+}
+
+/// What a path shows.
+#[derive(Clone, Copy)]
+enum Route {
+    Metrics,
+    LandingPage,
+}
+
+impl Exporter {
+    /// Listens. Nothing is answered and nothing is run yet.
+    ///
+    /// # Errors
+    /// The address can't be bound, or the system gives no threads or descriptors.
+    pub fn start(config: &Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
+        let listener = Listener::bind(&config.host, config.port)?;
+        let address = listener.address;
+        let (accepting, requests) = listener.start()?;
+        let cache = Cache::new(config.interval, system_clock(), scraper);
+        let site = Site { endpoint: config.endpoint.clone(), options: config.metrics.clone() };
+        Ok((Exporter { address, requests, cache, site }, accepting))
+    }
+
+    /// Answers one request after the other.
+    ///
+    /// # Errors
+    /// The loop is lost: nothing will be answered any more.
+    pub fn answer_all(&mut self) -> Result<Infallible> {
+        loop {
+            let request = self.requests.next()?;
+            let Some(route) = self.site.route(request.path()) else {
+                request.respond(not_found());
+                continue;
+            };
+            match self.cache.fresh(request.read_at) {
+                Some(snapshot) => {
+                    self.site.answer(route, request, snapshot, self.cache.age(snapshot))
+                }
+                None => self.answer_after_run(route, request)?,
+            }
+        }
+    }
+
+    /// Runs `w` and answers all who came before its end. Who can't wait so long is answered in time, without sessions.
+    fn answer_after_run(&mut self, route: Route, first: Request) -> Result<()> {
+        let mut waiting = vec![(route, first)];
+        let mut lost = Ok(());
+        let (site, requests) = (&self.site, &self.requests);
+        let snapshot = self.cache.refresh(&mut |history| {
+            if let Err(error) = site.let_in(requests, &mut waiting) {
+                lost = Err(error);
+                return Next::GiveUp;
+            }
+            site.answer_who_cannot_wait(&mut waiting, history);
+            if waiting.is_empty() { Next::GiveUp } else { Next::Wait }
+        });
+        if let Some(snapshot) = snapshot {
+            for (route, request) in waiting {
+                site.answer(route, request, snapshot, Duration::ZERO);
+            }
+        }
+        lost
+    }
+}
+
+impl Site {
+    fn route(&self, path: &str) -> Option<Route> {
+        match path {
+            path if path == self.endpoint => Some(Route::Metrics),
+            "/" => Some(Route::LandingPage),
+            _ => None,
+        }
+    }
+
+    /// Takes in the requests that came while `w` runs.
+    fn let_in(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
+        while let Some(request) = requests.try_next()? {
+            match self.route(request.path()) {
+                Some(route) => waiting.push((route, request)),
+                None => request.respond(not_found()),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_who_cannot_wait(&self, waiting: &mut Vec<(Route, Request)>, history: &mut History) {
+        let now = Instant::now();
+        let late = |request: &Request| request.deadline.is_some_and(|deadline| deadline <= now);
+        let all = std::mem::take(waiting).into_iter();
+        let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
+        *waiting = left;
+        for (route, request) in cut {
+            self.answer(route, request, &history.cut(), Duration::ZERO);
+        }
+    }
+
+    fn answer(&self, route: Route, request: Request, snapshot: &Snapshot, age: Duration) {
+        let reply = match route {
+            Route::Metrics => {
+                let format = Format::accepted(request.accept());
+                Reply {
+                    status: 200,
+                    headers: vec![
+                        ("Content-Type", format.content_type()),
+                        ("Vary", "Accept"),
+                        NO_STORE,
+                    ],
+                    body: snapshot.metrics(format, &self.options),
+                }
+            }
+            Route::LandingPage => Reply {
+                status: 200,
+                headers: vec![
+                    ("Content-Type", "text/html; charset=utf-8"),
+                    ("Content-Security-Policy", landing_page::SECURITY_POLICY),
+                    ("X-Content-Type-Options", "nosniff"),
+                    ("Referrer-Policy", "no-referrer"),
+                    NO_STORE,
+                ],
+                body: Arc::new(snapshot.page(age, &self.endpoint, &self.options)),
+            },
+        };
+        request.respond(reply);
+    }
+}
+
+/// A proxy that kept the answer would serve users who are gone.
+const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
+
+fn not_found() -> Reply {
+    let headers = vec![("Content-Type", "text/plain; charset=utf-8")];
+    Reply { status: 404, headers, body: Arc::new(b"not found\n".to_vec()) }
+}

@@ -1,0 +1,167 @@
+//! The sockets that clients connect to. Accepts whatever happens, and gives each connection a thread.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    os::fd::OwnedFd,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
+
+use super::{
+    connection::Connection,
+    connections::Connections,
+    inner::{self, Channels, Requests},
+    limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, STACK_BYTES, WRITE_TIME},
+};
+use crate::log;
+
+/// The sockets, bound and listening; one for each address that the host name has.
+pub(crate) struct Listener {
+    sockets: Vec<TcpListener>,
+    /// The first address, with its port.
+    pub address: SocketAddr,
+}
+
+/// What all connections share.
+struct Shared {
+    connections: Connections,
+    channels: Channels,
+}
+
+/// The sockets that are accepted from, for a stop.
+pub struct Accepting {
+    sockets: Vec<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+impl Listener {
+    /// Listens on every address of the host. With port 0 the system chooses one, the same for all.
+    ///
+    /// # Errors
+    /// The name has no address, or an address can't be bound.
+    pub(crate) fn bind(host: &str, port: u16) -> Result<Listener> {
+        let tried = || format!("can't listen on {host} port {port} (--listen.host, --listen.port)");
+        let mut addresses: Vec<SocketAddr> =
+            (host, port).to_socket_addrs().with_context(tried)?.collect();
+        addresses.sort();
+        addresses.dedup();
+        let mut sockets: Vec<TcpListener> = Vec::new();
+        let mut chosen = port;
+        let mut unavailable = None;
+        for mut address in addresses {
+            address.set_port(chosen);
+            match TcpListener::bind(address) {
+                Ok(socket) => {
+                    chosen = socket.local_addr().with_context(tried)?.port();
+                    sockets.push(socket);
+                }
+                // A name such as localhost can have an IPv6 address on a host without IPv6.
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    unavailable = Some(error)
+                }
+                Err(error) => return Err(error).with_context(tried),
+            }
+        }
+        let Some(first) = sockets.first() else {
+            return match unavailable {
+                Some(error) => Err(error).with_context(tried),
+                None => bail!("{}: the name has no address", tried()),
+            };
+        };
+        let address = first.local_addr().with_context(tried)?;
+        sockets.iter().try_for_each(set_up)?;
+        Ok(Listener { sockets, address })
+    }
+
+    /// Starts to accept, and gives what the loop is to answer.
+    ///
+    /// # Errors
+    /// Too few descriptors or threads are left.
+    pub(crate) fn start(self) -> Result<(Accepting, Requests)> {
+        let (channels, requests) = inner::open()?;
+        let shared = Arc::new(Shared { connections: Connections::default(), channels });
+        let copies: io::Result<Vec<_>> = self.sockets.iter().map(TcpListener::try_clone).collect();
+        let sockets = copies.context("the listening socket can't be shared")?;
+        for socket in self.sockets {
+            let shared = Arc::clone(&shared);
+            let accepting = thread::Builder::new().spawn(move || shared.accept(&socket));
+            accepting.context("no thread can be started")?;
+        }
+        Ok((Accepting { sockets, shared }, requests))
+    }
+}
+
+/// All of it is inherited by the connections that the socket accepts.
+fn set_up(socket: &TcpListener) -> Result<()> {
+    // Otherwise, beyond the 128 that wait to be accepted in a flood, a client must try again a second later.
+    rustix::net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
+    // Otherwise an answer on a kept connection waits 40 ms for the client's acknowledgement.
+    set_tcp_nodelay(socket, true).context("TCP_NODELAY can't be set")?;
+    // Bounds each write; the connection bounds the whole answer.
+    set_socket_timeout(socket, Timeout::Send, Some(WRITE_TIME)).context("SO_SNDTIMEO can't be set")
+}
+
+impl Shared {
+    /// Accepts until the socket is shut down.
+    fn accept(self: &Arc<Shared>, socket: &TcpListener) {
+        let mut logged: Option<Instant> = None;
+        loop {
+            let served = match socket.accept() {
+                Ok((stream, _)) => self.serve(stream),
+                // The socket was shut down.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+                Err(error) if is_of_connection(&error) => continue,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                if logged.is_none_or(|time| time.elapsed() > LOG_PAUSE) {
+                    log::line(&format!("refusing connections: {error}"));
+                    logged = Some(Instant::now());
+                }
+                // Descriptors, threads or memory ran out: another connection may hold what is needed.
+                self.connections.evict_one();
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Serves a connection in a thread of its own.
+    fn serve(self: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
+        // In a flood of connections that are reset at once, nobody waits for those that were.
+        if !matches!(stream.take_error(), Ok(None)) {
+            return Ok(());
+        }
+        let stream = Arc::new(stream);
+        let id = self.connections.enter(&stream);
+        let shared = Arc::clone(self);
+        let serve = move || {
+            Connection::new(&stream, id, &shared.connections, &shared.channels).serve();
+            shared.connections.leave(id);
+        };
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
+        thread.map(drop).inspect_err(|_| self.connections.leave(id))
+    }
+}
+
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+}
+
+impl Accepting {
+    /// Lets nobody in any more.
+    pub(crate) fn stop(&mut self) {
+        for socket in self.sockets.drain(..) {
+            let _ = TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits until everybody has an answer, at most that long.
+    pub(crate) fn wait_until_answered(&self, time: Duration) {
+        self.shared.connections.wait_until_answered(time);
+    }
+}

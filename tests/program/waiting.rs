@@ -1,0 +1,215 @@
+//! Clients that wait for `w`, and those that can't.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Answer, Exporter, FakeW, program, until};
+
+/// A `w` that waits until the test lets it go on.
+const UNTIL_GO: &str =
+    "touch $DIR/running; while ! test -e $DIR/go; do sleep 0.02; done; cat $TABLE";
+
+fn scrape(exporter: &Exporter, fields: &str) -> TcpStream {
+    let mut stream = exporter.connect();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+fn is_running(fake: &FakeW) -> bool {
+    fake.folder.join("running").exists()
+}
+
+fn go(fake: &FakeW) {
+    std::fs::write(fake.folder.join("go"), "").unwrap();
+}
+
+#[test]
+fn what_needs_no_w_is_answered_while_all_others_wait_for_it() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
+    // More than can wait, and half of them hang up.
+    let mut waiting: Vec<TcpStream> = (0..100).map(|_| scrape(&exporter, "")).collect();
+    until("w runs", || is_running(&fake));
+    waiting.drain(..50);
+    for path in ["/-/healthy", "/-/healthy", "/-/healthy"] {
+        let began = Instant::now();
+        assert_eq!(exporter.get(path).status, 200, "{path}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{path}: {:?}", began.elapsed());
+    }
+    go(&fake);
+    let statuses: Vec<u16> =
+        waiting.iter_mut().map(|stream| Answer::read_to_end(stream).status).collect();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert_eq!(fake.runs(), 1);
+}
+
+#[test]
+fn a_path_that_is_none_does_not_wait_for_w() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let mut first = scrape(&exporter, "");
+    until("w runs", || is_running(&fake));
+    assert_eq!(exporter.get("/nothing").status, 404);
+    go(&fake);
+    assert_eq!(Answer::read_to_end(&mut first).status, 200);
+}
+
+#[test]
+fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+    let mut first = scrape(&exporter, "");
+    until("w runs", || is_running(&fake));
+    let mut others: Vec<TcpStream> = (0..20).map(|_| scrape(&exporter, "")).collect();
+    // They have all been read when the exporter has a thread for each.
+    until("all are read", || exporter.status("Threads") >= 27);
+    thread::sleep(Duration::from_millis(50));
+    go(&fake);
+    assert_eq!(Answer::read_to_end(&mut first).status, 200);
+    for stream in &mut others {
+        assert!(Answer::read_to_end(stream).body.contains("user=\"alice\""));
+    }
+    assert!(fake.runs() <= 2, "{} runs", fake.runs());
+}
+
+#[test]
+fn who_cannot_wait_for_w_is_answered_in_time_and_alone() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
+    let began = Instant::now();
+    let mut patient = scrape(&exporter, "");
+    let mut hasty = scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 1\r\n");
+    let cut = Answer::read_to_end(&mut hasty).body;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(cut.contains("what_up{version=\"1.0.0\"} 0\n"), "{cut}");
+    assert!(cut.contains("what_w_runs_total{outcome=\"timeout\"} 1\n"), "{cut}");
+    assert!(!cut.contains("user="), "{cut}");
+    go(&fake);
+    let whole = Answer::read_to_end(&mut patient).body;
+    assert!(whole.contains("what_up{version=\"1.0.0\"} 1\n"), "{whole}");
+    assert!(whole.contains("user=\"alice\""), "{whole}");
+    assert_eq!(fake.runs(), 1);
+    let log = exporter.log();
+    assert!(log[1].contains("w takes longer than the scraper waits"), "{log:#?}");
+}
+
+#[test]
+fn a_run_that_nobody_waits_for_is_killed_and_not_cached() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
+    let mut hasty = scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 1.1\r\n");
+    assert!(Answer::read_to_end(&mut hasty).body.contains("what_up{version=\"1.0.0\"} 0\n"));
+    until("w is killed", || exporter.children().is_empty());
+    go(&fake);
+    let next = exporter.metrics();
+    assert!(next.contains("what_up{version=\"1.0.0\"} 1\n"), "{next}");
+    assert!(next.contains("what_w_runs_total{outcome=\"timeout\"} 1\n"), "{next}");
+    assert!(next.contains("what_w_runs_total{outcome=\"ok\"} 1\n"), "{next}");
+}
+
+#[test]
+fn a_scraper_that_says_it_waits_for_less_than_a_second_is_not_believed() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let mut client = scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 0.01\r\n");
+    until("w runs", || is_running(&fake));
+    go(&fake);
+    assert!(Answer::read_to_end(&mut client).body.contains("user=\"alice\""));
+}
+
+#[test]
+fn of_three_hundred_clients_at_once_none_is_lost() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
+    exporter.metrics();
+    thread::scope(|scope| {
+        for _ in 0..150 {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    assert_eq!(exporter.get("/metrics").status, 200);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn kept_connections_make_room_for_new_ones_and_lose_no_request() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
+    let mut kept: Vec<TcpStream> = (0..64).map(|_| exporter.connect()).collect();
+    for stream in &mut kept {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(Answer::read_one(stream).status, 200);
+    }
+    for _ in 0..10 {
+        assert_eq!(exporter.get("/metrics").status, 200);
+    }
+    // The ones that were idle for longest are closed, the others are not.
+    assert_eq!(kept[0].read(&mut [0]).unwrap(), 0);
+    let last = kept.last_mut().unwrap();
+    last.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(Answer::read_one(last).status, 200);
+}
+
+#[test]
+fn more_bytes_after_the_last_request_do_not_cut_its_answer() {
+    let rows = "alice    pts/0    203.0.113.7      00:16    1:13   0.00s   ?    vim";
+    let fake = FakeW::new(&format!(
+        "head -1 $TABLE; head -2 $TABLE | tail -1; yes '{rows}' | head -1; i=0; while test $i -lt 9000; do echo \"$i\" ; i=$((i+1)); done | sed 's/.*/user&       /; s/^\\(........\\).*/\\1 pts\\/0    203.0.113.7      00:16    1:13   0.00s   ?    vim/'"
+    ));
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
+    let length = exporter.metrics().len();
+    assert!(length > 1_000_000, "{length}");
+    let mut stream = exporter.connect();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(&[request.as_slice(), &[b'x'; 20_000]].concat()).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(Answer::read_to_end(&mut stream).body.len(), length);
+}
+
+#[test]
+#[ignore = "needs root, to give a name two addresses"]
+fn a_name_is_listened_on_at_each_of_its_addresses() {
+    let fake = FakeW::new("cat $TABLE");
+    let hosts = fake.folder.join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 twofold\n127.0.0.2 twofold\n").unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""])
+        .arg(&hosts)
+        .arg(program().get_program())
+        .args(["--listen.host=twofold", "--w.command", &fake.command()]);
+    let exporter = Exporter::start(&mut command);
+    let port = exporter.address.rsplit(':').next().unwrap().to_owned();
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        let mut stream = TcpStream::connect(format!("{address}:{port}")).unwrap();
+        stream.write_all(b"GET /-/healthy HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(Answer::read_to_end(&mut stream).status, 200, "{address}");
+    }
+}
+
+#[test]
+fn w_is_run_again_where_only_an_ended_session_made_it_fail() {
+    let race = "echo 'w: session get class failed' >&2; exit 1";
+    let once = format!("if test -e $DIR/raced; then cat $TABLE; else touch $DIR/raced; {race}; fi");
+    let fake = FakeW::new(&once);
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let metrics = exporter.metrics();
+    assert!(metrics.contains("what_w_runs_total{outcome=\"ok\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("what_w_runs_total{outcome=\"failed\"} 0\n"), "{metrics}");
+    assert_eq!(fake.runs(), 2);
+
+    let fake = FakeW::new(race);
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let metrics = exporter.metrics();
+    assert!(metrics.contains("what_w_runs_total{outcome=\"failed\"} 1\n"), "{metrics}");
+    assert_eq!(fake.runs(), 2);
+}
