@@ -21,6 +21,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use harness::{Exporter, FakeW, PATIENCE, TABLE, fixture, folder, once, program, until, within};
@@ -305,45 +306,77 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     }
 }
 
+/// The panels of the dashboard, those in closed rows too.
+fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
+    let outer = dashboard["panels"].as_array().unwrap().iter();
+    let inner = |panel: &Value| panel["panels"].as_array().cloned().unwrap_or_default();
+    outer.flat_map(|panel| [vec![panel.clone()], inner(panel)].concat()).collect()
+}
+
+/// The queries of a panel, as Grafana sends them with everything selected.
+fn queries(panel: &Value) -> Vec<(String, String)> {
+    let targets = panel["targets"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    targets.map(|target| (text(&target["refId"]), filled(&text(&target["expr"])))).collect()
+}
+
+fn filled(query: &str) -> String {
+    let variables = [
+        ("$__rate_interval", "10s"),
+        ("$__range", "1m"),
+        ("$instance", ".*"),
+        ("$job", ".*"),
+        ("$top", "10"),
+    ];
+    let filled =
+        variables.iter().fold(query.replace("see $1\"", "see SOURCE\""), |query, (name, value)| {
+            query.replace(name, value)
+        });
+    assert!(!filled.contains('$'), "an unknown variable in {query}");
+    filled.replace("SOURCE", "$1")
+}
+
 #[test]
-#[ignore = "needs Debian's prometheus"]
+#[ignore = "needs Debian's prometheus; npm for a part"]
 fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     let w = FakeW::new("sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE");
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
-    // A host where nobody is logged in.
+    // A host where nobody is logged in, one where `w` fails, and one that answers only at first.
     let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
     let empty = Exporter::of(&empty, &[]);
-    let prometheus =
-        Prometheus::scraping(&format!("{}', '{}", exporter.address, empty.address), "");
+    let failing = Exporter::of("false", &[]);
+    let gone = Exporter::of(&w.command(), &["--metrics.command=name"]);
+    let addresses = [&exporter, &empty, &failing, &gone].map(|exporter| exporter.address.clone());
+    let prometheus = Prometheus::scraping(&addresses.join("', '"), "");
+    until("all hosts", || prometheus.query("what_up").len() == addresses.len());
+    drop(gone);
+    until("the end of one", || prometheus.query("up == 0").len() == 1);
+
     let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
-    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39);
-    let mut queries = Vec::new();
-    let mut panels = Vec::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
+    assert!(!contrib("grafana/dashboard.json").contains("=~\\\"what"), "a job's name");
+    let mut ids = Vec::new();
+    let mut answers = serde_json::Map::new();
+    for panel in panels() {
         let kind = panel["type"].as_str().unwrap();
-        assert!(["stat", "table", "timeseries", "row"].contains(&kind), "{kind} is not built in");
-        assert!(!panels.contains(&&panel["id"]), "a second panel {}", panel["id"]);
-        panels.push(&panel["id"]);
-        let targets = panel["targets"].as_array();
-        assert!(kind == "row" || targets.is_some_and(|targets| !targets.is_empty()), "{panel}");
-        queries.extend(
-            targets
-                .into_iter()
-                .flatten()
-                .map(|target| (&panel["title"], target["expr"].as_str().unwrap())),
-        );
+        assert!(!ids.contains(&panel["id"]), "a second panel {}", panel["id"]);
+        ids.push(panel["id"].clone());
+        let queries = queries(&panel);
+        assert!(kind == "row" || !queries.is_empty(), "{panel}");
+        let mut results = serde_json::Map::new();
+        for (name, query) in queries {
+            until(&format!("rows for {}: {query}", panel["title"]), || {
+                !prometheus.query(&query).is_empty()
+            });
+            results.insert(name, prometheus.query(&query).into());
+        }
+        answers.insert(panel["id"].to_string(), results.into());
     }
+    println!("{} panels", ids.len());
     let annotations = dashboard["annotations"]["list"].as_array().unwrap();
-    let logins = annotations
-        .iter()
-        .filter_map(|annotation| Some((&annotation["name"], annotation["expr"].as_str()?)));
-    queries.extend(logins);
-    println!("{} queries", queries.len());
-    for (title, query) in queries {
-        let plain = query.replace("$instance", ".*").replace("$__rate_interval", "10s");
-        assert!(!plain.contains('$'), "{title}: an unknown variable in {query}");
-        until(&format!("rows for {title}: {plain}"), || !prometheus.query(&plain).is_empty());
-    }
+    let logins = annotations.iter().find(|annotation| annotation["name"] == "Logins").unwrap();
+    let query = filled(logins["target"]["expr"].as_str().unwrap());
+    until(&format!("rows for {query}"), || !prometheus.query(&query).is_empty());
     let page = contrib("migrating-from-node.md");
     let queries = page
         .split("```promql\n")
@@ -355,15 +388,154 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     for query in queries {
         until(&format!("rows for {query}"), || !prometheus.query(query).is_empty());
     }
-    // What fills the variable for hosts.
+    // What fills the variables for jobs and hosts.
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let instance = variables.iter().find(|variable| variable["name"] == "instance").unwrap();
-    assert_eq!(instance["definition"], "label_values(what_up, instance)");
-    let hosts = prometheus.query("what_up");
-    assert!(
-        hosts.iter().any(|host| host["metric"]["instance"] == exporter.address.as_str()),
-        "{hosts:?}"
-    );
+    for (name, query) in [
+        ("job", "label_values(what_up, job)"),
+        ("instance", "label_values(what_up{job=~\"$job\"}, instance)"),
+    ] {
+        let variable = variables.iter().find(|variable| variable["name"] == name).unwrap();
+        assert_eq!(variable["query"]["query"], query);
+        let hosts = prometheus.query("what_up");
+        assert!(hosts.iter().all(|host| !host["metric"][name].is_null()), "{hosts:?}");
+    }
+
+    let Some(tables) = checked_by_grafana(&answers) else { return };
+    println!("{tables:#}");
+    let mut unseen: Vec<(&str, &str)> = tables["Hosts that cannot be seen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["Host"].as_str().unwrap(), row["Reason"].as_str().unwrap()))
+        .filter(|(_, reason)| !reason.starts_with("does not see"))
+        .collect();
+    unseen.sort_unstable_by_key(|(_, reason)| *reason);
+    let expected = [(&*addresses[3], "exporter does not answer"), (&*addresses[2], "w fails")];
+    assert_eq!(unseen, expected);
+    for title in ["Newest $top sessions", "All sessions of the selected hosts"] {
+        let rows = tables[title].as_array().unwrap();
+        assert_eq!(rows.len(), 3, "{title}");
+        let vim = rows.iter().find(|row| row["Terminal"] == "pts/0").unwrap();
+        for (column, value) in [
+            ("Host", Value::from(&*exporter.address)),
+            ("User", "alice".into()),
+            ("From", "203.0.113.7".into()),
+            ("Command", "vim".into()),
+            ("Idle", 73.into()),
+            ("Sessions", 1.into()),
+        ] {
+            assert_eq!(vim[column], value, "{title}: {column}");
+        }
+        assert!(vim["Since"].as_u64().unwrap() > 1_700_000_000_000, "{title}: {vim}");
+    }
+}
+
+/// Grafana's own packages read the dashboard, and make tables of these answers. None if they can't be had here.
+fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Option<Value> {
+    let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/grafana/check");
+    // Kept from one run to the next, as long as the packages are the same.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("grafana-check");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = "package-lock.json";
+    let same = fs::read(folder.join(lock)).is_ok_and(|kept| kept == bytes_of(&check, lock));
+    for file in ["package.json", "check.mjs", "types.d.ts", "tsconfig.json"] {
+        fs::copy(check.join(file), folder.join(file)).unwrap();
+    }
+    if !same {
+        let npm =
+            |arguments: &[&str]| Command::new("npm").args(arguments).current_dir(&folder).output();
+        if !npm(&["ping"]).is_ok_and(|output| output.status.success()) {
+            println!("skipped: Grafana's packages, because npm or its registry can't be reached");
+            return None;
+        }
+        let _ = fs::remove_dir_all(folder.join("node_modules"));
+        let locked = bytes_of(&check, lock);
+        fs::write(folder.join(lock), &locked).unwrap();
+        let output = npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).unwrap();
+        if !output.status.success() {
+            fs::remove_file(folder.join(lock)).unwrap();
+            panic!("npm ci: {output:?}");
+        }
+    }
+    fs::write(folder.join("answers.json"), serde_json::to_vec(answers).unwrap()).unwrap();
+    let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/grafana/dashboard.json");
+    let output = Command::new("node")
+        .arg(folder.join("check.mjs"))
+        .arg(dashboard)
+        .arg(folder.join("answers.json"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn bytes_of(folder: &Path, file: &str) -> Vec<u8> {
+    fs::read(folder.join(file)).unwrap()
+}
+
+/// Five hundred hosts, each with ten sessions of its own users from its own addresses.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_dashboard_stays_readable_with_five_hundred_hosts() {
+    let mut text = String::new();
+    for host in 0..500 {
+        let labels = format!("job=\"what\",instance=\"host{host}\"");
+        for (sample, value) in [
+            ("what_up{version=\"1\",", 1),
+            ("what_users_currently_active{", 10),
+            ("what_w_duration_seconds{", 1),
+            ("what_w_last_success_timestamp_seconds{", 1_700_000_000),
+            ("what_w_runs_total{outcome=\"ok\",", 7),
+            ("what_exporter_build_info{version=\"1\",target=\"x\",rustc=\"1\",", 1),
+            ("what_session_source_visible{source=\"session_files\",", 1),
+            ("what_sessions_currently_active{origin=\"local\",", 0),
+            ("what_sessions_currently_active{origin=\"remote\",", 10),
+            ("process_resident_memory_bytes{", 1_000_000),
+            ("process_cpu_seconds_total{", 1),
+        ] {
+            text += &format!("{sample}{labels}}} {value}\n");
+        }
+        for user in 0..10 {
+            text += &format!(
+                "what_user_sessions_currently_active{{user=\"u{host}-{user}\",{labels}}} 1\n"
+            );
+            for (sample, value) in [
+                ("currently_active", 1),
+                ("login_timestamp_seconds", 1_700_000_000),
+                ("idle_seconds", 60),
+            ] {
+                text += &format!(
+                    "what_each_session_{sample}{{user=\"u{host}-{user}\",ip=\"10.{}.{}.{user}\",tty=\"pts/{user}\",{labels}}} {value}\n",
+                    host / 250,
+                    host % 250
+                );
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // Lives as long as the test.
+    thread::spawn(move || {
+        listener.incoming().flatten().for_each(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{text}");
+        });
+    });
+    let prometheus = Prometheus::scraping(&address, "    honor_labels: true\n");
+    until("all hosts", || prometheus.query("what_up").len() == 500);
+    until("rates", || !prometheus.query("rate(what_w_runs_total[10s])").is_empty());
+    let mut slowest = (Duration::ZERO, String::new());
+    for panel in panels() {
+        let title = panel["title"].as_str().unwrap();
+        for (_, query) in queries(&panel) {
+            let began = Instant::now();
+            let rows = prometheus.query(&query).len();
+            slowest = slowest.max((began.elapsed(), format!("{title}: {query}")));
+            assert!(rows <= 10 || title.starts_with("All sessions"), "{title}: {rows} rows");
+        }
+    }
+    println!("slowest: {slowest:?}");
+    assert!(slowest.0 < Duration::from_secs(2), "{slowest:?}");
 }
 
 /// An Alertmanager that sends its notifications to the test.
