@@ -92,7 +92,7 @@ fn read(printed: &[u8]) -> Table<'_> {
     table::read(printed).expect("the benchmark's own table")
 }
 
-fn found<'t>(table: &Table<'t>) -> Vec<Session<'t>> {
+fn found(table: &Table) -> Vec<Session> {
     let run = Span { began: NOW, ended: NOW };
     session::of_table(table, run, CommandShown::None)
 }

@@ -37,7 +37,7 @@ pub struct Scrape<'s> {
     /// When it ended, since the Unix epoch.
     pub ended: Duration,
     /// Its sessions, sorted by their labels; `None` where there is no table.
-    pub sessions: Option<&'s [Session<'s>]>,
+    pub sessions: Option<&'s [Session]>,
     /// The users that its first line claims.
     pub users_reported: Option<u64>,
     /// Runs since start, by outcome, in the order of `Outcome::ALL`.
@@ -83,7 +83,7 @@ struct Writer<'o> {
 /// Sessions that share all of ip, user and tty, and these labels.
 struct Group<'s> {
     labels: Labels,
-    sessions: &'s [Session<'s>],
+    sessions: &'s [Session],
 }
 
 impl Writer<'_> {
@@ -287,11 +287,11 @@ fn same_labels(a: &Session, b: &Session) -> bool {
     a.tty == b.tty && a.user == b.user && a.ip == b.ip
 }
 
-fn group<'s>(sessions: &'s [Session<'s>]) -> Group<'s> {
+fn group(sessions: &[Session]) -> Group<'_> {
     let labels = Labels::new(&sessions.first().map_or_else(Default::default, labels));
     Group { labels, sessions }
 }
 
-fn labels<'s>(session: &'s Session) -> [(&'static str, &'s str); 3] {
+fn labels(session: &Session) -> [(&'static str, &str); 3] {
     [("ip", &session.ip), ("user", &session.user), ("tty", &session.tty)]
 }

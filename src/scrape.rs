@@ -31,7 +31,7 @@ pub struct Snapshot {
     /// How it ended.
     pub outcome: Outcome,
     /// The sessions, sorted by their labels; `None` if there is no table.
-    pub sessions: Option<Vec<Session<'static>>>,
+    pub sessions: Option<Vec<Session>>,
     /// What went wrong, if something did.
     pub complaint: Option<String>,
     users_reported: Option<u64>,
@@ -155,7 +155,7 @@ impl History {
                 let sessions = session::of_table(&table, span, self.options.command);
                 let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
                 snapshot.users_reported = table.users_reported;
-                snapshot.sessions = Some(sessions.into_iter().map(Session::into_owned).collect());
+                snapshot.sessions = Some(sessions);
                 snapshot
             }
         }

@@ -1,24 +1,22 @@
 //! Who is logged in: the rows that are sessions, and what each one's FROM and WHAT mean. Knows no metric.
 
-use std::borrow::Cow;
-
 use crate::{
     table::elapsed::Interval,
     table::login::{LoginTime, Span},
     table::{Row, Table},
 };
 
-/// One login session, with its texts as `w` printed them; bytes that are not UTF-8 become U+FFFD.
+/// One login session, with its texts as `w` printed them; bytes that are not UTF-8 become U+FFFD. It outlives the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session<'a> {
+pub struct Session {
     /// FROM, whether it is an address, a name, or `-`.
-    pub ip: Cow<'a, str>,
+    pub ip: Box<str>,
     /// USER.
-    pub user: Cow<'a, str>,
+    pub user: Box<str>,
     /// TTY.
-    pub tty: Cow<'a, str>,
+    pub tty: Box<str>,
     /// The part of WHAT that may be shown; `None` where nothing may, or `w` shows none.
-    pub command: Option<Cow<'a, str>>,
+    pub command: Option<Box<str>>,
     /// Where the user sits.
     pub origin: Origin,
     /// When it began.
@@ -27,25 +25,6 @@ pub struct Session<'a> {
     pub idle: Option<Interval>,
     /// The processor time of all processes on its terminal.
     pub cpu: Option<Interval>,
-}
-
-impl Session<'_> {
-    /// The same, with texts of its own, so that it outlives the table.
-    pub fn into_owned(self) -> Session<'static> {
-        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
-        let Session { ip, user, tty, command, origin, login, idle, cpu } = self;
-        let command = command.map(owned);
-        Session {
-            ip: owned(ip),
-            user: owned(user),
-            tty: owned(tty),
-            command,
-            origin,
-            login,
-            idle,
-            cpu,
-        }
-    }
 }
 
 /// Whether a session comes from this host or another one.
@@ -69,7 +48,7 @@ pub enum CommandShown {
 }
 
 /// The sessions of a table, sorted by their labels: ip, user, tty, command.
-pub fn of_table<'a>(table: &Table<'a>, run: Span, shown: CommandShown) -> Vec<Session<'a>> {
+pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
     // First by what one comparison of numbers can tell. What is left are short runs, but where many come from one address.
     let mut rows: Vec<(u128, &Row)> =
@@ -92,27 +71,31 @@ fn beginning(text: &str) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-fn labels<'s>(session: &'s Session) -> (&'s str, &'s str, &'s str, Option<&'s str>) {
+fn labels(session: &Session) -> (&str, &str, &str, Option<&str>) {
     (&session.ip, &session.user, &session.tty, session.command.as_deref())
 }
 
-fn session<'a>(row: &Row<'a>, run: Span, shown: CommandShown) -> Session<'a> {
+fn session(row: &Row, run: Span, shown: CommandShown) -> Session {
     let command = match shown {
         CommandShown::None => None,
         CommandShown::Name => row.what.map(program_name),
         CommandShown::Full => row.what,
     };
     Session {
-        ip: String::from_utf8_lossy(row.from),
-        user: String::from_utf8_lossy(row.user),
-        tty: String::from_utf8_lossy(row.tty),
-        command: command.map(String::from_utf8_lossy),
+        ip: text(row.from),
+        user: text(row.user),
+        tty: text(row.tty),
+        command: command.map(text),
         origin: origin(row.from),
         login: row.login.and_then(|login| login.resolve(run)),
         // Without a terminal, some versions print the idle time of the directory /dev.
         idle: row.idle.filter(|_| !row.tty.is_empty()),
         cpu: row.cpu,
     }
+}
+
+fn text(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).into()
 }
 
 /// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged in.
