@@ -108,6 +108,7 @@ fn render(sessions: &[Session], format: Format) -> Vec<u8> {
         took: Duration::from_millis(8),
         ended: now,
         sessions: Some(sessions),
+        visibility: None,
         users_reported: Some(1),
         runs: [1, 0, 0, 0],
         last_success: Some(now),

@@ -48,6 +48,13 @@ impl Outcome {
     }
 }
 
+/// Whether a command is `w` of this host, which sees what the exporter sees: not one that asks another host, enters a container or
+/// runs a script of another name.
+pub fn is_plain_w(command: &str) -> bool {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    program.rsplit('/').next() == Some("w")
+}
+
 /// A run that gave nothing to read.
 #[derive(Debug)]
 pub struct Failure {
@@ -221,5 +228,20 @@ fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
     match files.iter().find(|file| file.is_file()) {
         Some(file) => Err(anyhow!("no permission to run {}", file.display())),
         None => Err(anyhow!("there is no {program} in the PATH {}: {REMEDY}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_w_itself_sees_what_the_exporter_sees() {
+        for plain in ["w", "w -i", " /usr/bin/w -s"] {
+            assert!(is_plain_w(plain), "{plain}");
+        }
+        for other in ["ssh host w", "chroot /host w -i", "nsenter -t 1 -m w", "sh w", "/opt/my-w"] {
+            assert!(!is_plain_w(other), "{other}");
+        }
     }
 }

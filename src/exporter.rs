@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fs,
     net::SocketAddr,
     process::{self, ExitCode},
     sync::Arc,
@@ -17,6 +18,7 @@ use crate::{
     command::{
         W,
         child::{Next, Running},
+        is_plain_w,
     },
     exposition::Format,
     http::{Accepting, Listener, Reply, Request, Requests},
@@ -24,6 +26,7 @@ use crate::{
     metrics::{self, Options},
     scrape::{History, Scraper, Snapshot},
     signals,
+    visibility::Visibility,
 };
 
 /// How long a stop waits for the answers under way. Then `w` is killed, and those that waited for it get as long again.
@@ -51,7 +54,7 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
     let running = Running::default();
     let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
-    log::line(&format!(
+    log::info(&format!(
         "{NAME} {} listens on http://{}{}",
         metrics::VERSION,
         exporter.address,
@@ -63,7 +66,14 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
 fn scraper(config: &Config, running: &Running) -> Scraper {
     let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
     let run_w = move |meanwhile: &mut crate::command::child::Meanwhile| w.run(meanwhile);
-    Scraper::new(Box::new(run_w), system_clock(), config.metrics.clone())
+    let scraper = Scraper::new(Box::new(run_w), system_clock(), config.metrics.clone());
+    if is_plain_w(&config.w_command) { scraper.looking(Visibility::look) } else { scraper }
+}
+
+/// The name of this host, or of the container.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
 }
 
 fn system_clock() -> Clock {
@@ -72,7 +82,7 @@ fn system_clock() -> Clock {
 
 /// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
 fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
-    log::line(&format!("stops at {signal}"));
+    log::info(&format!("stops at {signal}"));
     accepting.stop();
     accepting.wait_until_answered(STOP_TIME);
     running.stop();
@@ -91,8 +101,8 @@ pub struct Exporter {
 
 /// What is served where.
 struct Site {
-    endpoint: String,
     options: Options,
+    page: landing_page::Settings,
 }
 
 /// What a path shows.
@@ -112,7 +122,13 @@ impl Exporter {
         let address = listener.address;
         let (accepting, requests) = listener.start()?;
         let cache = Cache::new(config.interval, system_clock(), scraper);
-        let site = Site { endpoint: config.endpoint.clone(), options: config.metrics.clone() };
+        let page = landing_page::Settings {
+            host: host_name(),
+            endpoint: config.endpoint.clone(),
+            interval: config.interval,
+            command: config.metrics.command,
+        };
+        let site = Site { options: config.metrics.clone(), page };
         Ok((Exporter { address, requests, cache, site }, accepting))
     }
 
@@ -161,7 +177,7 @@ impl Exporter {
 impl Site {
     fn route(&self, path: &str) -> Option<Route> {
         match path {
-            path if path == self.endpoint => Some(Route::Metrics),
+            path if path == self.page.endpoint => Some(Route::Metrics),
             "/" => Some(Route::LandingPage),
             _ => None,
         }
@@ -212,7 +228,7 @@ impl Site {
                     ("Referrer-Policy", "no-referrer"),
                     NO_STORE,
                 ],
-                body: Arc::new(snapshot.page(age, &self.endpoint, &self.options)),
+                body: Arc::new(snapshot.page(age, &self.page)),
             },
         };
         request.respond(reply);

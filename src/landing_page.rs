@@ -1,5 +1,5 @@
-//! The landing page: who is logged in, for a person. Knows HTML; everything that came from `w` is escaped and kept in its
-//! own direction.
+//! The landing page: who is logged in, for a person. Knows HTML. Everything that came from `w` is escaped and kept in its own
+//! direction.
 
 use std::{fmt::Write, time::Duration};
 
@@ -13,25 +13,41 @@ use crate::{
 };
 
 /// No script, nothing from elsewhere, and of styles only the one below, by its hash.
-pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-0CtDoRhfwsEUckPu46m8C5FsH5QxrDfL+yHyMaQTGJI='; base-uri 'none'; \
+pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-Qsj1K+vSdG1aB4x95IuIKjRiec3LlnxxcetdmfTaDbU='; base-uri 'none'; \
                                    form-action 'none'; frame-ancestors 'none'";
 
-const STYLE: &str = ":root{color-scheme:light dark;--line:#8884;--soft:#777;--alarm:#c33}\
+// On a phone a session is two lines: who and from where, then since when and how long idle.
+const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--soft:light-dark(#595959,#ababab);--alarm:light-dark(#b3261e,#f2b8b5)}\
 *{box-sizing:border-box}\
 body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:72rem}\
-h1{font-size:1.4rem;margin:.5rem 0}\
+h1{font-size:1.4rem;margin:.5rem 0;overflow-wrap:anywhere}\
 p{margin:.5rem 0}\
 .soft,footer{color:var(--soft)}\
 .alarm{border-left:.3rem solid var(--alarm);padding:.5rem 1rem;overflow-wrap:anywhere}\
-table{border-collapse:collapse;width:100%;margin:1rem 0}\
-th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line)}\
+table{border-collapse:collapse;margin:1rem 0;max-width:100%}\
+th,td{text-align:left;vertical-align:top;padding:.3rem 1.5rem .3rem 0;border-bottom:1px solid var(--line)}\
 th{font-weight:600}\
 td{font-variant-numeric:tabular-nums}\
-.time{white-space:nowrap}\
+.short{white-space:nowrap}\
 .long{overflow-wrap:anywhere}\
-@media(max-width:40rem){thead{display:none}tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}\
-td{display:flex;gap:1rem;padding:.1rem 0;border:0}td::before{content:attr(data-name);flex:0 0 6rem;color:var(--soft)}\
-td>*{min-width:0;overflow-wrap:anywhere}.time{white-space:normal}}";
+@media(max-width:40rem){thead{display:none}table,tbody{display:block}\
+tr{display:flex;flex-wrap:wrap;column-gap:.8rem;padding:.2rem 0;border-bottom:1px solid var(--line)}\
+td{padding:0;border:0;min-width:0;overflow-wrap:anywhere}.short{white-space:normal}\
+.user{font-weight:600}.since{flex-basis:100%;display:flex;gap:.8rem}\
+[data-name]{color:var(--soft);font-size:.875rem}[data-name]::before{content:attr(data-name) \" \"}}";
+
+/// What the page shows besides the result.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this host.
+    pub host: String,
+    /// The path of the metrics.
+    pub endpoint: String,
+    /// How long a result is cached.
+    pub interval: Duration,
+    /// Whether there is a column for the commands.
+    pub command: CommandShown,
+}
 
 /// The page of a result, but for the result's age, which differs at every visit.
 #[derive(Debug)]
@@ -49,46 +65,58 @@ impl Page {
 }
 
 /// Renders the page of a result.
-pub fn render(snapshot: &Snapshot, endpoint: &str, shown: CommandShown) -> Page {
-    let mut page =
-        String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Who is logged in</title>\n");
-    put(
-        &mut page,
-        format_args!("<style>{STYLE}</style>\n</head>\n<body>\n<h1>Who is logged in</h1>\n"),
-    );
-    match &snapshot.sessions {
-        Some(sessions) => put_sessions(&mut page, sessions, shown),
-        None => put_failure(&mut page, snapshot),
-    }
-    let taken = i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX);
-    page.push_str("<p class=\"soft\">As of ");
-    let before_age = page;
-    let mut page = format!(
-        " ago ({} UTC). The next scrape or visit runs w again once that is older than the scrape interval.</p>\n",
-        moment(taken, Resolution::Second)
-    );
+pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
+    let mut page = String::new();
+    let host = Escaped(&settings.host);
     put(
         &mut page,
         format_args!(
-            "<footer>prometheus-what-active-users-exporter {VERSION} · <a href=\"{0}\">{0}</a> · <a href=\"/-/healthy\">/-/healthy</a></footer>\n</body>\n</html>\n",
-            Escaped(endpoint)
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>Who is logged in to {host}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+             <h1>Who is logged in to <bdi>{host}</bdi></h1>\n"
         ),
     );
-    Page { before_age, after_age: page }
+    for problem in snapshot.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
+        put_alarm(&mut page, "Sessions may be missing.", problem);
+    }
+    match &snapshot.sessions {
+        Some(sessions) => put_sessions(&mut page, sessions, settings.command),
+        None => put_failure(&mut page, snapshot),
+    }
+    page.push_str("<p class=\"soft\">Checked ");
+    Page { before_age: page, after_age: end(snapshot, settings) }
+}
+
+/// What follows the age.
+fn end(snapshot: &Snapshot, settings: &Settings) -> String {
+    let taken = i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX);
+    let cached = match settings.interval {
+        Duration::ZERO => "nothing is cached".to_owned(),
+        interval => format!("results are cached for {}", length(interval, Resolution::Second)),
+    };
+    // Relative, so that they also work where a proxy serves the page under another path.
+    let metrics = settings.endpoint.trim_start_matches('/');
+    format!(
+        " ago ({} UTC). Reload to refresh; {cached}.</p>\n\
+         <footer>prometheus-what-active-users-exporter {VERSION} · <a href=\"./{}\">metrics</a> · \
+         <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
+        moment(taken, Resolution::Second),
+        Escaped(metrics)
+    )
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
-    let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
-    users.sort_unstable();
-    users.dedup();
+    let mut sessions: Vec<&Session> = sessions.iter().collect();
+    sessions.sort_by_key(|session| (&session.user, &session.tty));
+    let users = sessions.chunk_by(|a, b| a.user == b.user).count();
     let remote = sessions.iter().filter(|session| session.origin == Origin::Remote).count();
     put(
         page,
         format_args!(
             "<p>{} of {}, {remote} remote.</p>\n",
             counted(sessions.len(), "session"),
-            counted(users.len(), "user")
+            counted(users, "user")
         ),
     );
     if sessions.is_empty() {
@@ -98,59 +126,57 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     put(
         page,
         format_args!(
-            "<table>\n<thead><tr><th>User</th><th>From</th><th>TTY</th><th>Since (UTC)</th><th>Idle</th>{command}</tr></thead>\n<tbody>\n"
+            "<table>\n<thead><tr><th>User</th><th>TTY</th><th>From</th><th>Since (UTC)</th><th>Idle</th>{command}</tr></thead>\n<tbody>\n"
         ),
     );
     for session in sessions {
-        page.push_str("<tr>");
-        put_text(page, "User", &session.user);
-        put_long(page, "From", &session.ip);
-        put_text(page, "TTY", &session.tty);
-        put_time(
-            page,
-            "Since",
-            session.login.map(|LoginTime { unix, resolution }| moment(unix, resolution)),
-        );
-        put_time(page, "Idle", session.idle.map(|idle| length(idle.duration, idle.resolution)));
-        if shown != CommandShown::None {
-            put_text(page, "Command", session.command.as_deref().unwrap_or_default());
-        }
-        page.push_str("</tr>\n");
+        put_session(page, session, shown);
     }
     page.push_str("</tbody>\n</table>\n");
 }
 
-fn put_failure(page: &mut String, snapshot: &Snapshot) {
-    let what = match snapshot.outcome {
-        Outcome::Timeout => "w took too long",
-        Outcome::Unreadable => "What w printed could not be read",
-        Outcome::Failed | Outcome::Ok => "w failed",
-    };
-    let complaint = snapshot.complaint.as_deref().unwrap_or_default();
+fn put_session(page: &mut String, session: &Session, shown: CommandShown) {
+    let since = session.login.map(|LoginTime { unix, resolution }| moment(unix, resolution));
+    let idle = session.idle.map(|idle| length(idle.duration, idle.resolution));
+    let unknown = || "–".to_owned();
     put(
         page,
         format_args!(
-            "<p class=\"alarm\"><strong>{what}, so nobody knows.</strong><br><bdi>{}</bdi></p>\n",
-            Escaped(complaint)
+            "<tr><td class=\"short user\"><bdi>{}</bdi></td><td class=\"short\"><bdi>{}</bdi></td><td class=\"long\"><bdi>{}</bdi></td>\
+             <td class=\"short\" data-name=\"since\">{}</td><td class=\"short\" data-name=\"idle\">{}</td>",
+            Escaped(&session.user),
+            Escaped(&session.tty),
+            Escaped(&session.ip),
+            since.unwrap_or_else(unknown),
+            idle.unwrap_or_else(unknown)
         ),
     );
+    if shown != CommandShown::None {
+        let command = session.command.as_deref().unwrap_or_default();
+        put(page, format_args!("<td class=\"long\"><bdi>{}</bdi></td>", Escaped(command)));
+    }
+    page.push_str("</tr>\n");
 }
 
-fn put_text(page: &mut String, name: &str, text: &str) {
-    put(page, format_args!("<td data-name=\"{name}\"><bdi>{}</bdi></td>", Escaped(text)));
+fn put_failure(page: &mut String, snapshot: &Snapshot) {
+    let what = match snapshot.outcome {
+        Outcome::Timeout => "w took too long. It is not known who is logged in.",
+        Outcome::Unreadable => {
+            "What w printed could not be read. It is not known who is logged in."
+        }
+        Outcome::Failed | Outcome::Ok => "w failed. It is not known who is logged in.",
+    };
+    put_alarm(page, what, snapshot.complaint.as_deref().unwrap_or_default());
 }
 
-/// A text that may be broken anywhere, so that it leaves room for the others.
-fn put_long(page: &mut String, name: &str, text: &str) {
+fn put_alarm(page: &mut String, what: &str, why: &str) {
     put(
         page,
-        format_args!("<td class=\"long\" data-name=\"{name}\"><bdi>{}</bdi></td>", Escaped(text)),
+        format_args!(
+            "<p class=\"alarm\"><strong>{what}</strong><br><bdi>{}</bdi></p>\n",
+            Escaped(why)
+        ),
     );
-}
-
-fn put_time(page: &mut String, name: &str, text: Option<String>) {
-    let text = text.unwrap_or_else(|| "–".to_owned());
-    put(page, format_args!("<td data-name=\"{name}\"><span class=\"time\">{text}</span></td>"));
 }
 
 /// Writing to a string does not fail.
@@ -164,12 +190,15 @@ fn counted(count: usize, what: &str) -> String {
 
 /// A moment as exactly as it is known, and no more.
 fn moment(unix: i64, resolution: Resolution) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (year, month, day, hour, minute, second) = utc(unix);
-    let date = format!("{year:04}-{month:02}-{day:02}");
+    // From 1 to 12 by its calculation.
+    let date = format!("{day} {} {year}", MONTHS[(month - 1) as usize]);
     match resolution {
-        Resolution::Second => format!("{date} {hour:02}:{minute:02}:{second:02}"),
-        Resolution::Minute => format!("{date} {hour:02}:{minute:02}"),
-        Resolution::Hour => format!("{date}, {hour:02} h"),
+        Resolution::Second => format!("{date}, {hour:02}:{minute:02}:{second:02}"),
+        Resolution::Minute => format!("{date}, {hour:02}:{minute:02}"),
+        Resolution::Hour => format!("{date}, {hour:02}:00–{:02}:00", hour + 1),
         Resolution::Day => date,
     }
 }
@@ -252,7 +281,12 @@ mod tests {
         let moments = moments.map(|resolution| moment(1_795_479_356, resolution));
         assert_eq!(
             moments,
-            ["2026-11-24 00:15:56", "2026-11-24 00:15", "2026-11-24, 00 h", "2026-11-24"]
+            [
+                "24 Nov 2026, 00:15:56",
+                "24 Nov 2026, 00:15",
+                "24 Nov 2026, 00:00–01:00",
+                "24 Nov 2026"
+            ]
         );
         let length = |seconds, resolution| length(Duration::from_secs(seconds), resolution);
         assert_eq!(length(7, Resolution::Second), "7 s");

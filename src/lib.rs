@@ -29,3 +29,4 @@ pub mod scrape;
 pub mod session;
 mod signals;
 pub mod table;
+pub mod visibility;

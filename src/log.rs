@@ -11,8 +11,13 @@ use crate::{clock, table::login::utc};
 
 /// Writes one line about what the program does or sees. Whatever `w` or a client put into the message, it stays one line and moves no
 /// cursor.
-pub fn line(message: &str) {
+pub fn info(message: &str) {
     write(&format!("{}{message}", prefix("INFO")));
+}
+
+/// Writes one line about what keeps sessions or clients from being served.
+pub fn warn(message: &str) {
+    write(&format!("{}{message}", prefix("WARN")));
 }
 
 /// Writes one line about what ends the program.

@@ -7,6 +7,7 @@ use crate::{
     exposition::{Exposition, Family, Format, Kind, Labels},
     process_metrics::ProcessUse,
     session::{CommandShown, Origin, Session},
+    visibility::Visibility,
 };
 
 /// The exporter's own version.
@@ -40,6 +41,8 @@ pub struct Scrape<'s> {
     pub sessions: Option<&'s [Session]>,
     /// The users that its first line claims.
     pub users_reported: Option<u64>,
+    /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
+    pub visibility: Option<Visibility>,
     /// Runs since start, by outcome, in the order of `Outcome::ALL`.
     pub runs: [u64; 4],
     /// When a run last succeeded, since the Unix epoch.
@@ -65,6 +68,9 @@ pub fn render(format: Format, options: &Options, scrape: &Scrape) -> Vec<u8> {
         writer.sessions(sessions);
         if let Some(users) = scrape.users_reported {
             writer.users_reported(users);
+        }
+        if let Some(visibility) = scrape.visibility {
+            writer.visibility(visibility);
         }
     }
     writer.exporter(scrape);
@@ -191,8 +197,17 @@ impl Writer<'_> {
         });
     }
 
+    fn visibility(&mut self, visibility: Visibility) {
+        let help = "1 if w can see this source, 0 if it cannot and sessions may be missing.";
+        self.of_run("session_source_visible", help, |family| {
+            for (source, seen) in visibility.sources() {
+                family.sample(&Labels::new(&[("source", source)]), f64::from(u8::from(seen)));
+            }
+        });
+    }
+
     fn users_reported(&mut self, users: u64) {
-        let help = "Users that the first line of w claims. More than the rows it lists: it can't see their processes.";
+        let help = "Users that the first line of w counts. If it lists fewer, w cannot see some (then a session_source_visible is 0), or some have ended and left an entry.";
         self.of_run("users_reported", help, |family| {
             family.sample(&Labels::new(&[]), users as f64)
         });

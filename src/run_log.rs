@@ -1,14 +1,16 @@
-//! What is logged of the runs: a failure begins, changes its kind or ends; `w` stops seeing everybody or sees everybody again.
-//! Nothing is logged twice.
+//! What is logged of the runs: a failure begins, changes its kind or ends; something can't be seen, or is seen again. Nothing is
+//! logged twice.
 
-use crate::{command::Outcome, log, table::Table};
+use crate::{command::Outcome, log, table::Table, visibility::Visibility};
 
 /// What was logged last.
 #[derive(Debug, Default)]
 pub struct RunLog {
     failing: Option<Outcome>,
     failed_runs: u64,
-    blind: bool,
+    unseen: Vec<&'static str>,
+    /// More users are counted than listed, and it is not known why. Logged once: it comes and goes with the sessions.
+    leftovers_logged: bool,
     without_from: bool,
 }
 
@@ -16,34 +18,52 @@ impl RunLog {
     /// A run gave no table.
     pub fn failed(&mut self, outcome: Outcome, complaint: &str) {
         if self.failing != Some(outcome) {
-            log::line(&format!("no sessions are served ({}): {complaint}", outcome.name()));
+            let what = match outcome {
+                Outcome::Timeout => "w took too long",
+                Outcome::Unreadable => "w is unreadable",
+                Outcome::Failed | Outcome::Ok => "w failed",
+            };
+            log::warn(&format!("{what}: {complaint}; serving no sessions"));
         }
         self.failing = Some(outcome);
         self.failed_runs += 1;
     }
 
     /// A run gave a table.
-    pub fn worked(&mut self, table: &Table) {
+    pub fn worked(&mut self, table: &Table, visibility: Option<Visibility>) {
         if self.failing.take().is_some() {
-            let runs = if self.failed_runs == 1 { "run" } else { "runs" };
-            log::line(&format!("w works again after {} failed {runs}", self.failed_runs));
+            log::info(&format!("w works again after {}", counted(self.failed_runs, "failed run")));
             self.failed_runs = 0;
         }
-        let rows = table.rows.len();
-        let users = table.users_reported.unwrap_or(0);
-        let blind = usize::try_from(users).is_ok_and(|users| users > rows);
-        if blind && !self.blind {
-            log::line(&format!(
-                "w counts {users} users but lists {rows}: it can't see the processes of the others; in a container give it the host's \
-                 PID namespace and /etc/passwd, with hidepid give it the group of /proc's gid option"
-            ));
-        } else if self.blind && !blind {
-            log::line("w lists all the users that it counts");
+        let unseen: Vec<_> = visibility.into_iter().flat_map(Visibility::problems).collect();
+        if unseen != self.unseen {
+            for problem in unseen.iter().filter(|problem| !self.unseen.contains(problem)) {
+                log::warn(&format!("sessions may be missing: {problem}"));
+            }
+            if unseen.is_empty() {
+                log::info("w can see all sessions again");
+            }
         }
-        self.blind = blind;
+        self.unseen = unseen;
+        if self.unseen.is_empty() && table.lists_fewer_than_it_counts() && !self.leftovers_logged {
+            log::warn(&leftovers(table));
+            self.leftovers_logged = true;
+        }
         if !table.shows_from && !self.without_from {
-            log::line("w shows no FROM column: every session has an empty ip and counts as local");
+            log::warn("w shows no FROM column: every session has an empty ip and counts as local");
         }
         self.without_from = !table.shows_from;
     }
+}
+
+fn leftovers(table: &Table) -> String {
+    let users = counted(table.users_reported.unwrap_or(0), "user");
+    format!(
+        "w counts {users} but lists {}: the others are entries without a process, left by a killed sshd or of a session that logind is closing",
+        table.rows.len()
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -10,16 +10,20 @@ use crate::{
         child::{Meanwhile, Next},
     },
     exposition::Format,
-    landing_page::{self, Page},
+    landing_page::{self, Page, Settings},
     metrics::{self, Options},
     process_metrics::ProcessUse,
     run_log::RunLog,
     session::{self, Session},
     table,
+    visibility::Visibility,
 };
 
 /// Runs `w` and gives what it printed; tests set their own.
 pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
+
+/// Says what `w` can see; it is told whether `w` counted more users than it listed.
+pub type Look = fn(bool) -> Visibility;
 
 /// The result of one run, which is served until the next. Each form of it is rendered when it is first asked for.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub struct Snapshot {
     pub sessions: Option<Vec<Session>>,
     /// What went wrong, if something did.
     pub complaint: Option<String>,
+    /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
+    pub visibility: Option<Visibility>,
     users_reported: Option<u64>,
     runs: [u64; 4],
     last_success: Option<Moment>,
@@ -54,8 +60,8 @@ impl Snapshot {
     }
 
     /// The landing page, of a result of this age.
-    pub fn page(&self, age: Duration, endpoint: &str, options: &Options) -> Vec<u8> {
-        let page = || landing_page::render(self, endpoint, options.command);
+    pub fn page(&self, age: Duration, settings: &Settings) -> Vec<u8> {
+        let page = || landing_page::render(self, settings);
         self.page.get_or_init(page).at_age(age)
     }
 
@@ -66,6 +72,7 @@ impl Snapshot {
             ended: self.ended.unix,
             sessions: self.sessions.as_deref(),
             users_reported: self.users_reported,
+            visibility: self.visibility,
             runs: self.runs,
             last_success: self.last_success.map(|moment| moment.unix),
             process: self.process,
@@ -84,6 +91,7 @@ pub struct Scraper {
 pub struct History {
     clock: Clock,
     options: Options,
+    look: Option<Look>,
     runs: [u64; 4],
     last_success: Option<Moment>,
     log: RunLog,
@@ -97,8 +105,15 @@ impl Scraper {
     pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
         let began = clock();
         let (runs, last_success, log) = ([0; 4], None, RunLog::default());
-        let history = History { clock, options, runs, last_success, log, began, is_cut: false };
+        let history =
+            History { clock, options, look: None, runs, last_success, log, began, is_cut: false };
         Scraper { run_w, history }
+    }
+
+    /// Looks what can be seen at each run, as `w` runs on this host and sees the same.
+    pub fn looking(mut self, look: Look) -> Scraper {
+        self.history.look = Some(look);
+        self
     }
 
     /// Runs `w`, and gives its result, whatever that is; `None` if the run was given up. Calls `meanwhile` now and then.
@@ -150,11 +165,13 @@ impl History {
             }
             Ok(table) => {
                 self.count(Outcome::Ok, ended);
-                self.log.worked(&table);
+                let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
+                self.log.worked(&table, visibility);
                 let span = clock::span(self.began, ended);
                 let sessions = session::of_table(&table, span, self.options.command);
                 let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
                 snapshot.users_reported = table.users_reported;
+                snapshot.visibility = visibility;
                 snapshot.sessions = Some(sessions);
                 snapshot
             }
@@ -177,6 +194,7 @@ impl History {
             outcome,
             sessions: None,
             complaint,
+            visibility: None,
             users_reported: None,
             runs: self.runs,
             last_success: self.last_success,

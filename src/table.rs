@@ -32,6 +32,13 @@ pub struct Table<'a> {
     pub rows: Vec<Row<'a>>,
 }
 
+impl Table<'_> {
+    /// Whether the first line counts more users than there are rows.
+    pub fn lists_fewer_than_it_counts(&self) -> bool {
+        self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
+    }
+}
+
 /// One row, each column as printed less the blanks that pad it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {

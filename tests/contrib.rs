@@ -165,27 +165,38 @@ fn what_a_container_hides_each_gives_a_sign() {
     };
     let sessions = |metrics: &str| samples(metrics, "each_session_currently_active").len();
 
-    // No files of the host's: an empty host, but for one who knows better.
-    let exporter = hidden_behind("mount -t tmpfs none /run", &[]);
-    let metrics = exporter.metrics();
-    println!("no files: users_reported {}, sessions {}", reported(&metrics), sessions(&metrics));
-    assert_eq!((reported(&metrics), sessions(&metrics)), (0, 0));
-
-    // No processes of the host's; none of another user.
-    let nobody = "mount -t proc -o hidepid=2 none /proc; set -- setpriv --pdeathsig KILL --reuid=65534 --regid=65534 --clear-groups \"$@\"";
-    for (name, script, namespaces) in
-        [("other PIDs", "", &["--pid", "--mount-proc"][..]), ("hidepid", nobody, &[][..])]
-    {
+    let as_nobody = "set -- setpriv --pdeathsig KILL --reuid=65534 --regid=65534 --clear-groups";
+    let proc = |options: &str| format!("mount -t proc -o {options} none /proc; {as_nobody} \"$@\"");
+    let in_group =
+        format!("mount -t proc -o hidepid=2,gid=4242 none /proc; {as_nobody} --regid=4242 \"$@\"")
+            .replace(" --regid=65534", "");
+    for (name, script, namespaces, unseen, remedy) in [
+        ("no files", "mount -t tmpfs none /run", &[][..], "session_files", "/run/utmp"),
+        ("other PIDs", "", &["--pid", "--mount-proc"], "host_processes", "--pid=host"),
+        ("hidepid=1", &proc("hidepid=1"), &[], "other_users_processes", "gid="),
+        ("hidepid=2", &proc("hidepid=2"), &[], "other_users_processes", "gid="),
+        ("the group", &in_group, &[], "", ""),
+        ("nothing hidden", "", &[], "", ""),
+    ] {
         let exporter = hidden_behind(script, namespaces);
         let metrics = exporter.metrics();
+        let sources = samples(&metrics, "session_source_visible");
         println!("{name}: users_reported {}, sessions {}", reported(&metrics), sessions(&metrics));
-        assert!(reported(&metrics) >= 1 && sessions(&metrics) == 0, "{name}: {metrics}");
-        until("the remedy in the log", || exporter.log().len() == 2);
-        assert!(
-            exporter.log()[1].contains("give it the host's PID namespace"),
-            "{:?}",
-            exporter.log()
-        );
+        assert_eq!(sources.len(), 3, "{name}: {metrics}");
+        for source in sources {
+            let seen = if unseen.is_empty() || !source.contains(unseen) { " 1" } else { " 0" };
+            assert!(source.ends_with(seen), "{name}: {source}");
+        }
+        let page = exporter.get("/").body;
+        if unseen.is_empty() {
+            assert!(sessions(&metrics) >= 1, "{name}: {metrics}");
+            assert!(!page.contains("Sessions may be missing."), "{name}: {page}");
+        } else {
+            assert_eq!(sessions(&metrics), 0, "{name}: {metrics}");
+            until("the remedy in the log", || exporter.log().len() == 2);
+            assert!(exporter.log()[1].contains(remedy), "{name}: {:?}", exporter.log());
+            assert!(page.contains("Sessions may be missing.") && page.contains(remedy), "{page}");
+        }
     }
     drop(login);
 }

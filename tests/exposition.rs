@@ -132,6 +132,7 @@ fn render(rows: Vec<Row>, format: Format) -> String {
         took: Duration::from_micros(4321),
         ended: Duration::from_millis(1_795_479_356_789),
         sessions: Some(&sessions),
+        visibility: None,
         users_reported: table.users_reported,
         runs: [1, 2, 3, 4],
         last_success: Some(Duration::from_millis(1_795_479_356_789)),

@@ -165,7 +165,7 @@ impl<'c> Connection<'c> {
             NoAnswer::Busy => SERVICE_UNAVAILABLE.into(),
             NoAnswer::HungUp => End::Gone,
             NoAnswer::Lost(error) => {
-                log::line(&format!(
+                log::error(&format!(
                     "the serving loop is lost: {error}; the process ends, to be started again"
                 ));
                 process::exit(1);

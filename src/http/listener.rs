@@ -120,7 +120,7 @@ impl Shared {
             };
             if let Err(error) = served {
                 if logged.is_none_or(|time| time.elapsed() > LOG_PAUSE) {
-                    log::line(&format!("refusing connections: {error}"));
+                    log::warn(&format!("refusing connections: {error}"));
                     logged = Some(Instant::now());
                 }
                 // Descriptors, threads or memory ran out: another connection may hold what is needed.

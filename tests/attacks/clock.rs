@@ -15,6 +15,7 @@ use what::{
     clock::{Clock, Moment},
     command::child::{Meanwhile, Next},
     exposition::Format,
+    landing_page::Settings,
     scrape::Scraper,
 };
 
@@ -86,6 +87,12 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
         let interval = Duration::from_secs(5);
         let scraper = Scraper::new(run, time.clock(), config.metrics.clone());
         let mut cache = Cache::new(interval, time.clock(), scraper);
+        let settings = Settings {
+            host: "host".to_owned(),
+            endpoint: config.endpoint.clone(),
+            interval,
+            command: config.metrics.command,
+        };
         let mut served = |path: &str| {
             let now = time.0.lock().unwrap().instant;
             if cache.fresh(now).is_none() {
@@ -93,7 +100,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             }
             let snapshot = cache.fresh(now).unwrap();
             let body = match path {
-                "/" => snapshot.page(cache.age(snapshot), "/metrics", &config.metrics),
+                "/" => snapshot.page(cache.age(snapshot), &settings),
                 _ => snapshot.metrics(Format::Text, &config.metrics).to_vec(),
             };
             String::from_utf8(body).unwrap()
@@ -105,7 +112,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             none_negative(&metrics);
             assert_eq!(runs.load(Ordering::Relaxed), expected);
             time.is_set(change);
-            assert!(served("/").contains("As of 0 s ago"), "{}", served("/"));
+            assert!(served("/").contains("Checked 0 s ago"), "{}", served("/"));
             time.passes(interval - Duration::from_millis(1));
             time.is_set(change);
             assert_eq!(served("/metrics"), metrics);

@@ -70,11 +70,12 @@ fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
         "203.0.113.7",
         "pts/0",
         concat!("exporter ", env!("CARGO_PKG_VERSION")),
-        "href=\"/metrics\"",
+        "href=\"./metrics\"",
+        "Reload to refresh; results are cached for 5 s.",
         "3 sessions of 2 users, 1 remote",
         "1 min 13 s",
         "3 days",
-        "2026-10-15<",
+        "15 Oct 2026<",
     ] {
         assert!(page.body.contains(shown), "{shown}: {}", page.body);
     }

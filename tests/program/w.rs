@@ -163,11 +163,11 @@ fn a_failure_is_logged_when_it_begins_changes_and_ends() {
     let log = exporter.log();
     let expected = [
         "listens on",
-        "no sessions are served (failed)",
-        "no sessions are served (unreadable)",
-        "no sessions are served (timeout)",
+        "w failed: ",
+        "w is unreadable: ",
+        "w took too long: ",
         "w works again after 5 failed runs",
-        "no sessions are served (failed)",
+        "w failed: ",
     ];
     assert_eq!(log.len(), expected.len(), "{log:#?}");
     for (line, expected) in log.iter().zip(expected) {
@@ -239,7 +239,7 @@ fn another_command_or_another_failure_does_not_fall_back() {
 }
 
 #[test]
-fn sessions_that_cannot_be_seen_are_logged_once_with_the_remedy() {
+fn entries_without_a_process_are_logged_once() {
     let fake = FakeW::new("sed 's/ 3 users/34 users/' $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
     for _ in 0..3 {
@@ -247,14 +247,23 @@ fn sessions_that_cannot_be_seen_are_logged_once_with_the_remedy() {
     }
     fake.becomes("cat $TABLE");
     exporter.metrics();
-    until("the log", || exporter.log().len() >= 3);
+    fake.becomes("sed 's/ 3 users/4 users/' $TABLE");
+    let metrics = exporter.metrics();
+    // It is not w of this host, so it is not known what it can see.
+    assert!(!metrics.contains("what_session_source_visible"), "{metrics}");
     let log = exporter.log();
-    assert_eq!(log.len(), 3, "{log:#?}");
-    assert!(
-        log[1].contains("w counts 34 users but lists 3") && log[1].contains("PID namespace"),
-        "{}",
-        log[1]
-    );
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log[1].contains("w counts 34 users but lists 3") && log[1].contains("killed sshd"));
+}
+
+#[test]
+fn w_of_this_host_says_what_it_can_see() {
+    let (_fake, path) = path_with_w("cat $TABLE");
+    let exporter = Exporter::start(program().env("PATH", path));
+    let metrics = exporter.metrics();
+    let sources = samples(&metrics, "session_source_visible");
+    assert_eq!(sources.len(), 3, "{metrics}");
+    assert_eq!(sources[0], "session_source_visible{source=\"host_processes\"} 1");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fuzz_target!(|printed: &[u8]| {
         took: Duration::from_millis(8),
         ended: Duration::from_secs(1_795_479_356),
         sessions: Some(&sessions),
+        visibility: None,
         users_reported: table.users_reported,
         runs: [0, 1, 0, 0],
         last_success: None,
