@@ -116,7 +116,7 @@ impl Writer<'_> {
         let groups: Vec<Group> = sessions.chunk_by(same_labels).map(group).collect();
         let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
         users.sort_unstable();
-        let help = "Sessions of this user. Like all that comes from w, as of the last run: a younger result than the scrape interval is served again.";
+        let help = "Sessions of this user. All values from w are cached for the scrape interval.";
         self.of_run("user_sessions_currently_active", help, |family| {
             for same in users.chunk_by(|a, b| a == b) {
                 let user = same.first().copied().unwrap_or_default();
@@ -126,23 +126,23 @@ impl Writer<'_> {
         self.each(
             &groups,
             "each_session_currently_active",
-            "1 for each session; more where several share all labels.",
+            "1 for each session; the number of sessions if several share all labels.",
             |same| Some(same.len() as f64),
         );
-        let help = "Login time as exactly as LOGIN@ tells it: to the minute on the first day or for twelve hours, to the hour for six days, then to the day. The latest where sessions share all labels.";
+        let help = "Login time, as precise as LOGIN@ (first the minute, later the hour, then the day); the latest one if several sessions share all labels.";
         self.each(&groups, "each_session_login_timestamp_seconds", help, |same| {
             same.iter()
                 .filter_map(|session| session.login)
                 .map(|login| login.unix as f64)
                 .reduce(f64::max)
         });
-        let help = "How long the terminal was not used, as exactly as IDLE tells it. The least where sessions share all labels.";
+        let help = "Time since the terminal was last used, as precise as IDLE; the smallest if several sessions share all labels.";
         self.each(&groups, "each_session_idle_seconds", help, |same| {
             let idle =
                 same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();
             idle.map(|idle| idle.as_secs_f64())
         });
-        let help = "Processor time of all processes on the terminal (JCPU). The sum where sessions share all labels.";
+        let help = "CPU time of all processes on the terminal (JCPU); the sum if several sessions share all labels.";
         self.each(&groups, "each_session_cpu_seconds", help, |same| {
             let cpu = same.iter().filter_map(|session| session.cpu).map(|cpu| cpu.duration);
             cpu.reduce(Duration::saturating_add).map(|cpu| cpu.as_secs_f64())
@@ -152,14 +152,14 @@ impl Writer<'_> {
             |origin| sessions.iter().filter(|session| session.origin == origin).count() as f64;
         self.of_run(
             "sessions_currently_active",
-            "Sessions by where they come from: remote if FROM names another host or an address.",
+            "Sessions by origin: remote if FROM names another host or an address, otherwise local.",
             |family| {
                 family.sample(&Labels::new(&[("origin", "local")]), origins(Origin::Local));
                 family.sample(&Labels::new(&[("origin", "remote")]), origins(Origin::Remote));
             },
         );
         users.dedup();
-        self.of_run("users_currently_active", "Users with a session.", |family| {
+        self.of_run("users_currently_active", "Users with at least one session.", |family| {
             family.sample(&Labels::new(&[]), users.len() as f64);
         });
     }
@@ -182,7 +182,8 @@ impl Writer<'_> {
     }
 
     fn commands(&mut self, sessions: &[Session]) {
-        let help = "What the session runs; 1, or more where several share all labels.";
+        let help =
+            "Command of the session; 1, or the number of sessions if several share all labels.";
         self.of_run("each_session_command_info", help, |family| {
             for same in sessions.chunk_by(|a, b| same_labels(a, b) && a.command == b.command) {
                 let Some(session) = same.first() else {
@@ -207,14 +208,14 @@ impl Writer<'_> {
     }
 
     fn users_reported(&mut self, users: u64) {
-        let help = "Users that the first line of w counts. If it lists fewer, w cannot see some (then a session_source_visible is 0), or some have ended and left an entry.";
+        let help = "Users that the first line of w counts. If w lists fewer, it cannot see some (then session_source_visible says why), or some have ended and left an entry.";
         self.of_run("users_reported", help, |family| {
             family.sample(&Labels::new(&[]), users as f64)
         });
     }
 
     fn exporter(&mut self, scrape: &Scrape) {
-        let help = "1 if the last run of w gave a table that could be read, else 0.";
+        let help = "1 if the last run of w gave a table that could be read, otherwise 0.";
         // Never without a prefix: `up` is Prometheus' own.
         let name = if self.prefix.is_empty() { "what_up".to_owned() } else { self.name("up") };
         let up = f64::from(u8::from(scrape.outcome == Outcome::Ok));
@@ -223,21 +224,21 @@ impl Writer<'_> {
         self.own(
             "w_runs_total",
             Kind::Counter,
-            "Runs of w since start, by how they ended.",
+            "Runs of w since the exporter started, by outcome.",
             |family| {
                 for (outcome, runs) in Outcome::ALL.iter().zip(scrape.runs) {
                     family.sample(&Labels::new(&[("outcome", outcome.name())]), runs as f64);
                 }
             },
         );
-        self.of_run("w_duration_seconds", "How long the last run of w took.", |family| {
+        self.of_run("w_duration_seconds", "Duration of the last run of w.", |family| {
             family.sample(&Labels::new(&[]), scrape.took.as_secs_f64());
         });
         if let Some(time) = scrape.last_success {
             self.own(
                 "w_last_success_timestamp_seconds",
                 Kind::Gauge,
-                "When w last succeeded.",
+                "Time of the last successful run of w.",
                 |family| {
                     family.sample(&Labels::new(&[]), time.as_millis() as f64 / 1000.0);
                 },
@@ -246,7 +247,7 @@ impl Writer<'_> {
         self.own(
             "exporter_build_info",
             Kind::Info,
-            "What this exporter was built from.",
+            "Version, target and compiler of this exporter.",
             |family| {
                 let built = [("version", VERSION), ("target", TARGET), ("rustc", RUSTC)];
                 family.sample(&Labels::new(&built), 1.0);
