@@ -166,7 +166,7 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     for file in RULES.iter().chain(&tests).chain(&["prometheus.yml", "prometheus-fleet.yml"]) {
         fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
     }
-    for job in ["servers", "private"] {
+    for job in ["servers", "https", "private"] {
         targets(&folder, job, "web1.example.com:9839");
     }
     let promtool = |arguments: &str| {

@@ -15,7 +15,7 @@ mod sshd;
 
 use std::{
     fs,
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -37,25 +37,33 @@ impl Nginx {
     fn before(exporter: &Exporter) -> Nginx {
         let folder = folder();
         let port = free_port();
-        sh(
-            &folder,
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout what.key -out what.crt",
-        );
-        sh(
-            &folder,
-            &format!(
-                "printf 'prometheus:%s\\n' \"$(openssl passwd -6 '{PASSWORD}')\" >what.htpasswd"
-            ),
-        );
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/nginx/what.conf");
-        let mut server = fs::read_to_string(shipped).unwrap();
+        let shipped = contrib("nginx/what.conf");
+        // The commands that stand in the file itself, with the test's names.
+        let commands: Vec<&str> =
+            shipped.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+        assert_eq!(commands.len(), 6, "{commands:?}");
+        for command in commands {
+            let command = command
+                .replace("DNS:web1.example.com", "IP:127.0.0.1,IP:::1")
+                .replace("openssl passwd -6", &format!("openssl passwd -6 '{PASSWORD}'"))
+                .replace("/etc/nginx/", "");
+            sh(&folder, &command);
+        }
+        let mut server = shipped;
+        let own = |file: &str| folder.join(file).display().to_string();
         for (ours, the_tests) in [
             ("listen 9840 ", format!("listen 127.0.0.1:{port} ")),
+            ("listen [::]:9840 ", format!("listen [::1]:{port} ")),
             ("127.0.0.1:9839", exporter.address.clone()),
-            ("/etc/nginx/what.", format!("{}/what.", folder.display())),
+            ("certificate /etc/nginx/what.crt", format!("certificate {}", own("what.crt"))),
+            ("certificate_key /etc/nginx/what.key", format!("certificate_key {}", own("what.key"))),
+            ("user_file /etc/nginx/", format!("user_file {}/", folder.display())),
         ] {
             assert!(server.contains(ours), "{ours} is not in what.conf");
             server = server.replace(ours, &the_tests);
+        }
+        if !has_ipv6() {
+            server = server.replace(&format!("listen [::1]:{port} ssl;"), "");
         }
         fs::write(folder.join("what.conf"), server).unwrap();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -103,7 +111,7 @@ impl Nginx {
     }
 
     fn authority(&self) -> String {
-        format!("    tls_config: {{ca_file: {}/what.crt}}\n", self.folder.display())
+        format!("    tls_config: {{ca_file: {}/ca.crt}}\n", self.folder.display())
     }
 }
 
@@ -112,6 +120,15 @@ impl Drop for Nginx {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn contrib(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
 }
 
 fn sh(folder: &Path, script: &str) {
@@ -157,4 +174,41 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
         assert!(told.iter().all(|told| Some(told.as_str()) == status), "{told:?}");
     }
     assert_eq!(fake.runs(), runs, "a refused scrape came through");
+}
+
+/// The job for hosts behind nginx, as it stands in the fleet's configuration, over IPv4 and IPv6.
+#[test]
+#[ignore = "needs Debian's nginx, openssl and prometheus"]
+fn the_fleets_job_scrapes_through_nginx_with_https_and_a_password() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let nginx = Nginx::before(&exporter);
+    let folder = folder();
+    fs::create_dir_all(folder.join("targets/https")).unwrap();
+    let mut targets = vec![format!("127.0.0.1:{}", nginx.port)];
+    if has_ipv6() {
+        targets.push(format!("[::1]:{}", nginx.port));
+    } else {
+        println!("skipped: IPv6, which this machine does not have");
+    }
+    let list = format!("- targets: ['{}']\n", targets.join("', '"));
+    fs::write(folder.join("targets/https/all.yml"), list).unwrap();
+    fs::write(folder.join("what.password"), PASSWORD).unwrap();
+    let mut fleet = contrib("prometheus/prometheus-fleet.yml");
+    for (ours, the_tests) in [
+        ("/etc/prometheus/what.password", folder.join("what.password")),
+        ("/etc/prometheus/what-ca.crt", nginx.folder.join("ca.crt")),
+        ("targets/https/*.yml\"]", folder.join("targets/https/*.yml\"]")),
+        ("  - alerts.yml\n  - site.yml\n", PathBuf::new()),
+        (": 15s", PathBuf::from(": 1s")),
+        (": 10s", PathBuf::from(": 1s")),
+    ] {
+        assert!(fleet.contains(ours), "{ours}");
+        fleet = fleet.replace(ours, &the_tests.display().to_string());
+    }
+    let prometheus = Prometheus::configured(&fleet);
+    for target in targets {
+        let query = format!("what_up{{job='what-https', instance='{target}'}} == 1");
+        until(&query, || !prometheus.query(&query).is_empty());
+    }
 }
