@@ -14,13 +14,14 @@ use std::{
 };
 
 use harness::{Exporter, PROGRAM, folder, run, samples, until};
+use serde_json::Value;
 use sshd::Sshd;
 
 fn contrib(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)
 }
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
     "systemd/prometheus-what-active-users-exporter.service",
     "openrc/prometheus-what-active-users-exporter",
     "openrc/prometheus-what-active-users-exporter.confd",
@@ -29,6 +30,9 @@ const FILES: [&str; 8] = [
     "kubernetes/daemonset.yaml",
     "systemd/prometheus-what-active-users-exporter.default",
     "systemd/local-users.nft",
+    "kubernetes/namespace.yaml",
+    "kubernetes/service.yaml",
+    "kubernetes/networkpolicy.yaml",
 ];
 
 #[test]
@@ -74,6 +78,43 @@ fn the_sample_settings_have_every_variable_with_its_default() {
     assert!(variables.is_superset(&shown), "{shown:?}, {variables:?}");
     let missing: Vec<_> = variables.difference(&shown).collect();
     assert!(missing.iter().all(|name| *name == "EXPORTER_WEB_CONFIG_FILE"), "{missing:?}");
+}
+
+/// The Service, the policy and the DaemonSet mean the same pods, in a namespace that lets them be.
+#[test]
+#[ignore = "needs Debian's python3-yaml"]
+fn the_kubernetes_files_fit_together() {
+    let read = |file: &str| -> Value {
+        let output = Command::new("python3")
+            .args([
+                "-c",
+                "import sys, yaml, json; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))",
+            ])
+            .arg(contrib(file))
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{file}: {output:?}"))
+    };
+    let [daemons, namespace, service, policy] = [FILES[5], FILES[8], FILES[9], FILES[10]].map(read);
+    for file in [&daemons, &service, &policy] {
+        assert_eq!(file["metadata"]["namespace"], namespace["metadata"]["name"]);
+    }
+    let labels = &namespace["metadata"]["labels"];
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "privileged");
+    let pods = &daemons["spec"]["template"]["metadata"]["labels"];
+    assert!(pods.is_object());
+    for selected in [
+        &daemons["spec"]["selector"]["matchLabels"],
+        &service["spec"]["selector"],
+        &policy["spec"]["podSelector"]["matchLabels"],
+    ] {
+        assert_eq!(selected, pods);
+    }
+    let container = &daemons["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["name"], service["spec"]["ports"][0]["targetPort"]);
+    for port in [&service["spec"]["ports"][0], &policy["spec"]["ingress"][0]["ports"][0]] {
+        assert_eq!(container["ports"][0]["containerPort"], port["port"]);
+    }
 }
 
 /// A unit that restarts must not do so for a wrong setting, and the program says that by its status.
@@ -138,7 +179,7 @@ fn they_are_accepted_by_what_reads_them() {
         contrib("../.ci/run"),
     ];
     says(Command::new("shellcheck").args(scripts));
-    for file in [FILES[4], FILES[5]] {
+    for file in [FILES[4], FILES[5], FILES[8], FILES[9], FILES[10]] {
         says(
             Command::new("python3")
                 .args(["-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))"])

@@ -538,6 +538,41 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
     assert!(slowest.0 < Duration::from_secs(2), "{slowest:?}");
 }
 
+/// Debian's Prometheus has no discovery of Kubernetes's pods, so the test says what that would have found: two pods of the exporter,
+/// another pod, and another port of an exporter's pod.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn in_kubernetes_the_exporters_are_called_by_their_nodes() {
+    let exporters = [0, 1].map(|_| {
+        let w = FakeW::new("cat $TABLE");
+        (Exporter::of(&w.command(), &["--metrics.command=full"]), w)
+    });
+    let [one, two] = [&exporters[0].0.address, &exporters[1].0.address];
+    let pod = |address: &str, name: &str, port: &str, node: &str| {
+        format!(
+            "      - targets: ['{address}']\n        labels: {{__meta_kubernetes_pod_label_app_kubernetes_io_name: {name}, __meta_kubernetes_pod_container_port_name: {port}, __meta_kubernetes_pod_node_name: {node}}}\n"
+        )
+    };
+    let found = [
+        pod(one, "what-active-users-exporter", "metrics", "node1"),
+        pod(two, "what-active-users-exporter", "metrics", "node2"),
+        pod("127.0.0.1:1", "another", "metrics", "node1"),
+        pod("127.0.0.1:2", "what-active-users-exporter", "another", "node1"),
+    ];
+    let discovery = "    kubernetes_sd_configs:\n      - role: pod\n        namespaces: {names: [what-active-users]}\n";
+    let found = format!("    static_configs:\n{}", found.concat());
+    let configuration = quick("prometheus/prometheus-kubernetes.yml", &[(discovery, &found)]);
+    let prometheus = Prometheus::configured(&configuration);
+    until("both nodes", || prometheus.query("up{job='what'} == 1").len() == 2);
+    let targets = prometheus.query("up");
+    let mut instances: Vec<&str> =
+        targets.iter().map(|target| target["metric"]["instance"].as_str().unwrap()).collect();
+    instances.sort_unstable();
+    assert_eq!(instances, ["node1", "node2"]);
+    assert_eq!(prometheus.query("what_each_session_currently_active{instance='node2'}").len(), 3);
+    assert!(prometheus.query("what_each_session_command_info").is_empty());
+}
+
 /// An Alertmanager that sends its notifications to the test.
 struct Alertmanager {
     process: Child,
