@@ -10,7 +10,12 @@ mod harness;
 mod sshd;
 
 use std::{
-    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Command,
 };
 
 use harness::{Exporter, PROGRAM, folder, run, samples, until};
@@ -247,7 +252,8 @@ fn what_a_container_hides_each_gives_a_sign() {
 #[ignore = "needs root, Debian's nftables, prometheus (for its user) and busybox"]
 fn the_firewall_rules_let_only_root_and_prometheus_connect() {
     if Command::new("nft").arg("--version").output().is_err() {
-        println!("skipped: nft is not installed (Debian's nftables)");
+        // Not println!, which cargo test keeps to itself.
+        let _ = writeln!(io::stderr(), "skipped: nft is not installed (Debian's nftables)");
         return;
     }
     let script = r#"

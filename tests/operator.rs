@@ -15,7 +15,7 @@ mod sshd;
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -430,6 +430,11 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     }
 }
 
+/// A message that cargo test does not keep to itself.
+fn skipped(what: &str) {
+    let _ = writeln!(io::stderr(), "skipped: {what}");
+}
+
 /// Grafana's own packages read the dashboard, and make tables of these answers. None if they can't be had here.
 fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Option<Value> {
     let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/grafana/check");
@@ -445,7 +450,9 @@ fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Option<Value>
         let npm =
             |arguments: &[&str]| Command::new("npm").args(arguments).current_dir(&folder).output();
         if !npm(&["ping"]).is_ok_and(|output| output.status.success()) {
-            println!("skipped: Grafana's packages, because npm or its registry can't be reached");
+            skipped(
+                "Grafana's packages do not read the dashboard: npm or its registry can't be reached",
+            );
             return None;
         }
         let _ = fs::remove_dir_all(folder.join("node_modules"));
@@ -827,4 +834,111 @@ fn one_login_gives_one_notification_even_if_one_run_in_four_fails() {
     until("their notifications", || alertmanager.lines().len() >= expected.len() + ended.len());
     println!("{} failed runs, {:#?}", failed(), alertmanager.lines());
     assert_eq!(alertmanager.lines(), [&expected[..], &ended[..]].concat());
+}
+
+/// Packages of the next Debian, unpacked aside. None if they can't be had here.
+fn from_forky(packages: &[&str]) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forky");
+    let done = folder.join("done");
+    if fs::read_to_string(&done).is_ok_and(|done| done == packages.join(" ")) {
+        return Some(folder);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    for directory in ["lists/partial", "cache/archives/partial", "state"] {
+        fs::create_dir_all(folder.join(directory)).unwrap();
+    }
+    // An apt of its own, which leaves the system's lists alone.
+    let home = folder.display();
+    let settings = format!(
+        "Dir::State \"{home}/state\";\nDir::State::status \"/dev/null\";\nDir::State::lists \"{home}/lists\";\nDir::Cache \"{home}/cache\";\nDir::Etc::sourcelist \"{home}/sources.list\";\nDir::Etc::sourceparts \"-\";\nAcquire::Languages \"none\";\n"
+    );
+    fs::write(folder.join("apt.conf"), settings).unwrap();
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let source = format!("deb [signed-by={key}] http://deb.debian.org/debian forky main\n");
+    fs::write(folder.join("sources.list"), source).unwrap();
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).env("APT_CONFIG", folder.join("apt.conf")).current_dir(&folder);
+        apt.output().is_ok_and(|output| output.status.success())
+    };
+    if !(apt(&["-qq", "update"]) && apt(&[&["-qq", "download"], packages].concat())) {
+        skipped(&format!("no newer scrapers: Debian forky's {packages:?} can't be downloaded"));
+        return None;
+    }
+    let unpack = "for package in *.deb; do dpkg -x $package . && rm $package || exit; done";
+    let unpack = Command::new("sh").args(["-ec", unpack]).current_dir(&folder).status().unwrap();
+    assert!(unpack.success());
+    let _ = fs::remove_dir_all(folder.join("lists"));
+    fs::write(done, packages.join(" ")).unwrap();
+    Some(folder)
+}
+
+/// They must get what Debian 12's Prometheus gets, and take the rules and the queries of the dashboard.
+#[test]
+#[ignore = "needs Debian's prometheus; Debian forky's archive"]
+fn prometheus_3_and_victoria_metrics_scrape_it_too() {
+    let Some(forky) = from_forky(&["prometheus", "promtool", "victoria-metrics"]) else { return };
+    let forky = |program: &str| forky.join("usr/bin").join(program);
+    let w = fixture("captures/debian13-procps-4.0.4/mix.ienv256.txt");
+    let exporter = Exporter::of(&format!("cat {w}"), &["--metrics.command=full"]);
+    let changes = [("127.0.0.1:9839", &*exporter.address)];
+    let rules = quick("prometheus/prometheus.yml", &changes);
+    let (before, rest) = rules.split_once("rule_files:").unwrap();
+    let (_, scrapes) = rest.split_once("scrape_configs:").unwrap();
+    // VictoriaMetrics evaluates no rules.
+    let before = with(before, &[("  evaluation_interval: 1s\n", "")]);
+    let only_scrapes = format!("{before}scrape_configs:{scrapes}");
+    let flags = ["--config.file", "--storage.tsdb.path", "--web.listen-address"];
+    let old = Prometheus::configured(&rules);
+    let new = Prometheus::started(Command::new(forky("prometheus")), flags, &rules);
+    let mut victoria = Command::new(forky("victoria-metrics"));
+    victoria.arg("-search.latencyOffset=0s");
+    let victoria = Prometheus::started(
+        victoria,
+        ["-promscrape.config", "-storageDataPath", "-httpListenAddr"],
+        &only_scrapes,
+    );
+    let series = |prometheus: &Prometheus| {
+        let found = prometheus.query("{__name__=~'(what|process)_.+'}");
+        let mut found: Vec<String> =
+            found.iter().map(|series| series["metric"].to_string()).collect();
+        found.sort_unstable();
+        found
+    };
+    until("the first scrape", || series(&old).len() > 100);
+    let expected = series(&old);
+    println!("{} series", expected.len());
+    for (name, other) in [("Prometheus 3", &new), ("VictoriaMetrics", &victoria)] {
+        until(name, || series(other) == expected);
+        for panel in panels() {
+            for (_, query) in queries(&panel) {
+                until(&format!("{name}: as many rows for {query}"), || {
+                    other.query(&query).len() == old.query(&query).len()
+                });
+            }
+        }
+    }
+    // The alerts of the new one are those of the old one.
+    let alerts = |prometheus: &Prometheus| {
+        let query = "count by (alertname) (ALERTS{alertstate='firing'})";
+        let mut alerts: Vec<String> =
+            prometheus.query(query).iter().map(|alert| alert["metric"].to_string()).collect();
+        alerts.sort_unstable();
+        alerts
+    };
+    until("alerts", || alerts(&old).len() >= 3 && alerts(&old) == alerts(&new));
+    println!("{:?}", alerts(&new));
+
+    let folder = folder();
+    for file in RULES.iter().chain(&["alerts_test.yml", "alerts_without_site_test.yml"]) {
+        fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
+    }
+    for file in ["alerts_test.yml", "alerts_without_site_test.yml"] {
+        let promtool = Command::new(forky("promtool"))
+            .args(["test", "rules", file])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert!(promtool.status.success(), "{promtool:?}");
+    }
 }

@@ -30,13 +30,21 @@ impl Prometheus {
     }
 
     pub fn configured(configuration: &str) -> Prometheus {
+        Prometheus::started(
+            Command::new("prometheus"),
+            ["--config.file", "--storage.tsdb.path", "--web.listen-address"],
+            configuration,
+        )
+    }
+
+    /// Another program with this API, and its flags for the configuration, the storage and the address.
+    pub fn started(mut command: Command, flags: [&str; 3], configuration: &str) -> Prometheus {
         let folder = folder();
         fs::write(folder.join("prometheus.yml"), configuration).unwrap();
         let port = free_port();
-        let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
-        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.arg(format!("{}={}", flags[0], folder.join("prometheus.yml").display()));
+        command.arg(format!("{}={}", flags[1], folder.join("data").display()));
+        command.arg(format!("{}=127.0.0.1:{port}", flags[2]));
         let log = File::create(folder.join("log")).unwrap();
         let process =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
