@@ -8,6 +8,7 @@ mod inner;
 mod limits;
 mod listener;
 mod request;
+mod stream;
 
 pub(crate) use inner::{Reply, Request, Requests};
 pub use listener::Accepting;

@@ -1,22 +1,17 @@
 //! One client's connection, in a thread of its own: reads requests, has them answered, and writes the answers, each within its time.
 
 use std::{
-    io::{self, IoSlice, Read, Write},
-    net::{Shutdown, TcpStream},
     process,
     time::{Duration, Instant},
 };
 
-use rustix::{io::Errno, net::RecvFlags};
-
 use super::{
     connections::{Connections, State},
     date::http_date,
-    inner::{Answer, Channels, NoAnswer, Question, is_timeout},
-    limits::{
-        HEAD_TIME, IDLE_TIME, LINGER_TIME, MIN_SCRAPE_TIMEOUT, SCRAPE_TIMEOUT_OFFSET, WRITE_TIME,
-    },
+    inner::{Answer, Channels, NoAnswer, Question},
+    limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, MIN_SCRAPE_TIMEOUT, SCRAPE_TIMEOUT_OFFSET},
     request::{self, Method, REQUEST_TIMEOUT, Refusal, Request, SERVICE_UNAVAILABLE},
+    stream::{Stream, Unread},
 };
 use crate::{cli::NAME, clock, log};
 
@@ -25,14 +20,12 @@ const HEALTHY: &str = "/-/healthy";
 
 /// A connection, and what was read of it.
 pub(crate) struct Connection<'c> {
-    stream: &'c TcpStream,
+    stream: Stream<'c>,
     id: u64,
     connections: &'c Connections,
     channels: &'c Channels,
     /// What was read and not yet parsed.
     unread: Vec<u8>,
-    /// What the socket is set to, so that it is set only when it changes.
-    read_timeout: Option<Duration>,
 }
 
 /// Why a connection ends without an answer.
@@ -52,12 +45,12 @@ impl From<Refusal> for End {
 impl<'c> Connection<'c> {
     /// Nothing is read yet.
     pub(crate) fn new(
-        stream: &'c TcpStream,
+        stream: Stream<'c>,
         id: u64,
         connections: &'c Connections,
         channels: &'c Channels,
     ) -> Connection<'c> {
-        Connection { stream, id, connections, channels, unread: Vec::new(), read_timeout: None }
+        Connection { stream, id, connections, channels, unread: Vec::new() }
     }
 
     /// Serves requests until one side ends the connection.
@@ -111,25 +104,18 @@ impl<'c> Connection<'c> {
         if timeout.is_zero() {
             return Err(too_slow);
         }
-        if self.read_timeout != Some(timeout) {
-            self.stream.set_read_timeout(Some(timeout)).map_err(|_| End::Gone)?;
-            self.read_timeout = Some(timeout);
-        }
         let mut buffer = [0; 2048];
-        let mut stream = self.stream;
-        match stream.read(&mut buffer) {
-            Ok(0) => Err(End::Gone),
+        match self.stream.read(&mut buffer, timeout) {
             Ok(count) => {
                 self.unread.extend_from_slice(&buffer[..count]);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) if is_timeout(&error) => Err(too_slow),
-            Err(_) => Err(End::Gone),
+            Err(Unread::TooLate) => Err(too_slow),
+            Err(Unread::Gone) => Err(End::Gone),
         }
     }
 
-    fn answer(&self, request: &Request) -> Result<(), End> {
+    fn answer(&mut self, request: &Request) -> Result<(), End> {
         let (head, body) = match request.method {
             Method::Options => (head("204 No Content", "Allow: GET, HEAD, OPTIONS\r\n"), None),
             _ if request.path == HEALTHY => {
@@ -148,7 +134,7 @@ impl<'c> Connection<'c> {
             (Some(body), _) => body.as_slice(),
             (None, _) => HEALTHY_BODY.as_bytes(),
         };
-        write_all(self.stream, &head, body).map_err(|_| End::Gone)
+        self.stream.write_all(&head, body).map_err(|_| End::Gone)
     }
 
     fn ask(&self, request: &Request) -> Result<Answer, End> {
@@ -161,7 +147,8 @@ impl<'c> Connection<'c> {
             deadline: timeout
                 .and_then(|timeout| read_at.checked_add(timeout - SCRAPE_TIMEOUT_OFFSET)),
         };
-        self.channels.ask(question, &|| self.has_hung_up()).map_err(|no_answer| match no_answer {
+        let hung_up = || self.stream.has_hung_up(!self.unread.is_empty());
+        self.channels.ask(question, &hung_up).map_err(|no_answer| match no_answer {
             NoAnswer::Busy => SERVICE_UNAVAILABLE.into(),
             NoAnswer::HungUp => End::Gone,
             NoAnswer::Lost(error) => {
@@ -173,17 +160,7 @@ impl<'c> Connection<'c> {
         })
     }
 
-    /// Whether the client has closed or reset the connection. One that has sent more is still there.
-    fn has_hung_up(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        match rustix::net::recv(self.stream, &mut [0; 1][..], flags) {
-            Ok((count, _)) => count == 0 && self.unread.is_empty(),
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => true,
-        }
-    }
-
-    fn refuse(&self, refusal: Refusal) {
+    fn refuse(&mut self, refusal: Refusal) {
         self.connections.set(self.id, State::Serving);
         let Refusal { status, reason } = refusal;
         let allow = if status == 405 { "Allow: GET, HEAD, OPTIONS\r\n" } else { "" };
@@ -193,30 +170,20 @@ impl<'c> Connection<'c> {
         // An answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2).
         let to_head = self.unread.starts_with(b"HEAD ");
         let body = if to_head { String::new() } else { format!("{reason}\n") };
-        if write_all(self.stream, &head, body.as_bytes()).is_ok() {
+        if self.stream.write_all(&head, body.as_bytes()).is_ok() {
             self.linger();
         }
     }
 
     /// Reads on for a while what is not wanted. If the connection were closed with something unread, it would be reset, and the
     /// client might not see the answer (RFC 9112, 9.6).
-    fn linger(&self) {
-        let mut stream = self.stream;
+    fn linger(&mut self) {
         let deadline = Instant::now() + LINGER_TIME;
-        if stream.shutdown(Shutdown::Write).is_err()
-            || stream.set_read_timeout(Some(LINGER_TIME)).is_err()
-        {
+        if self.stream.end().is_err() {
             return;
         }
         self.connections.set(self.id, State::Closing);
-        let mut buffer = [0; 4096];
-        while Instant::now() < deadline {
-            match stream.read(&mut buffer) {
-                Ok(0) => return,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
-                _ => {}
-            }
-        }
+        while Instant::now() < deadline && self.stream.drop_some(LINGER_TIME) {}
     }
 }
 
@@ -240,26 +207,4 @@ fn connection_field(keep_alive: bool) -> String {
         }
         false => "Connection: close\r\n\r\n".to_owned(),
     }
-}
-
-/// Writes both, within the time that a client has to take an answer.
-fn write_all(mut stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
-    let deadline = Instant::now() + WRITE_TIME;
-    let mut parts = [IoSlice::new(head), IoSlice::new(body)];
-    let mut left = parts.as_mut_slice();
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        match stream.write_vectored(left) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => IoSlice::advance_slices(&mut left, count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if !left.is_empty() {
-            let time =
-                deadline.checked_duration_since(Instant::now()).ok_or(io::ErrorKind::TimedOut)?;
-            stream.set_write_timeout(Some(time.max(Duration::from_millis(1))))?;
-        }
-    }
-    Ok(())
 }

@@ -17,6 +17,7 @@ use super::{
     connections::Connections,
     inner::{self, Channels, Requests},
     limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, STACK_BYTES, WRITE_TIME},
+    stream::Stream,
 };
 use crate::log;
 
@@ -140,7 +141,8 @@ impl Shared {
         let id = self.connections.enter(&stream);
         let shared = Arc::clone(self);
         let serve = move || {
-            Connection::new(&stream, id, &shared.connections, &shared.channels).serve();
+            let stream = Stream::new(&stream);
+            Connection::new(stream, id, &shared.connections, &shared.channels).serve();
             shared.connections.leave(id);
         };
         let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);

@@ -1,0 +1,90 @@
+//! What a connection reads and writes, each within a time: its socket.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, TcpStream},
+    time::{Duration, Instant},
+};
+
+use rustix::{io::Errno, net::RecvFlags};
+
+use super::{inner::is_timeout, limits::WRITE_TIME};
+
+/// The server's end of a connection.
+pub(crate) struct Stream<'s> {
+    socket: &'s TcpStream,
+    /// What the socket is set to, so that it is set only when it changes.
+    read_timeout: Option<Duration>,
+}
+
+/// Why nothing was read.
+pub(crate) enum Unread {
+    /// Nothing came in time.
+    TooLate,
+    /// The client has closed or reset the connection.
+    Gone,
+}
+
+impl<'s> Stream<'s> {
+    /// Nothing is read yet.
+    pub(crate) fn new(socket: &'s TcpStream) -> Stream<'s> {
+        Stream { socket, read_timeout: None }
+    }
+
+    /// Reads what there is, or waits for it for that time, which is more than 0. Gives 0 when a signal came first.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Unread> {
+        if self.read_timeout != Some(timeout) {
+            self.socket.set_read_timeout(Some(timeout)).map_err(|_| Unread::Gone)?;
+            self.read_timeout = Some(timeout);
+        }
+        match self.socket.read(buffer) {
+            Ok(0) => Err(Unread::Gone),
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if is_timeout(&error) => Err(Unread::TooLate),
+            Err(_) => Err(Unread::Gone),
+        }
+    }
+
+    /// Writes both, within the time that a client has to take an answer.
+    pub(crate) fn write_all(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + WRITE_TIME;
+        let mut parts = [IoSlice::new(head), IoSlice::new(body)];
+        let mut left = parts.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match self.socket.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if !left.is_empty() {
+                let left = deadline.checked_duration_since(Instant::now());
+                let left = left.ok_or(io::ErrorKind::TimedOut)?;
+                self.socket.set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the client has closed or reset the connection. One that has sent more than was asked is still there.
+    pub(crate) fn has_hung_up(&self, sent_more: bool) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(self.socket, &mut [0; 1][..], flags) {
+            Ok((count, _)) => count == 0 && !sent_more,
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Says that nothing more will be written. What still comes can be dropped with [`Stream::drop_some`].
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Reads some of what is not wanted any more, and says whether there can be more.
+    pub(crate) fn drop_some(&mut self, timeout: Duration) -> bool {
+        self.read(&mut [0; 4096], timeout).is_ok()
+    }
+}
