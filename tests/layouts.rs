@@ -90,39 +90,48 @@ fn check(printed: &str, expected: &[Row]) -> Result<(), TestCaseError> {
 struct Procps {
     user: usize,
     from: Option<usize>,
-    /// 4.0.5 and Debian 13: two blanks before WHAT.
-    aligned: bool,
-    /// 3.2: LOGIN@ stands one column to the right.
-    old: bool,
+    version: Version,
     short: bool,
 }
 
+/// By how they head their columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// Before December 2002: two blanks before WHAT.
+    To2002,
+    /// To 3.3.2: FROM's header is 16 wide.
+    To332,
+    /// 3.3.3 to 4.0.4: FROM's header is one less than the column.
+    To404,
+    /// 4.0.5 and later, Debian 13.
+    From405,
+}
+
 fn procps() -> impl Strategy<Value = Procps> {
-    (8..=32usize, proptest::option::of(8..=256usize), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(user, from, aligned, old, short)| Procps {
-            user,
-            from,
-            aligned: aligned && !old,
-            old,
-            short,
-        })
+    use Version::*;
+    let version = select(vec![To2002, To332, To404, From405]);
+    (8..=32usize, proptest::option::of(8..=256usize), version, any::<bool>()).prop_map(
+        |(user, from, version, short)| {
+            let old = matches!(version, To2002 | To332);
+            Procps { user, from: from.map(|width| if old { 16 } else { width }), version, short }
+        },
+    )
 }
 
 impl Procps {
     fn header(&self) -> String {
         let user = self.user;
-        let from = self.from.map_or(String::new(), |width| format!("{:width$}", "FROM"));
-        let login = match (self.from, self.aligned, self.old) {
-            (None, false, _) | (_, _, true) => "  LOGIN@",
-            _ => " LOGIN@",
+        let to_404 = self.version == Version::To404;
+        let from = self.from.map(|width| if to_404 { width - 1 } else { width });
+        let from = from.map_or(String::new(), |width| format!("{:width$}", "FROM"));
+        let rest = match (self.short, self.version) {
+            (false, Version::To2002) => "  LOGIN@   IDLE   JCPU   PCPU  WHAT",
+            (false, Version::To332 | Version::To404) => "  LOGIN@   IDLE   JCPU   PCPU WHAT",
+            (false, Version::From405) => " LOGIN@   IDLE   JCPU   PCPU  WHAT",
+            (true, Version::To2002) => "   IDLE  WHAT",
+            (true, _) => "   IDLE WHAT",
         };
-        let what = if self.aligned { "  WHAT" } else { " WHAT" };
-        match self.short {
-            true => format!("{:user$} TTY      {from}   IDLE WHAT\n", "USER"),
-            false => {
-                format!("{:user$} TTY      {from}{login}   IDLE   JCPU   PCPU{what}\n", "USER")
-            }
-        }
+        format!("{:user$} TTY      {from}{rest}\n", "USER")
     }
 
     fn row(&self, fields: &Fields) -> String {
@@ -130,13 +139,22 @@ impl Procps {
         let name = cut(&fields.user, user);
         let from =
             self.from.map_or(String::new(), |width| format!("{:width$}", cut(&fields.from, width)));
-        let (idle, what) = (&fields.idle, &fields.what);
+        let (idle, what) = (&fields.idle, self.what(fields));
+        let gap = if self.version == Version::To2002 { "  " } else { " " };
         match self.short {
-            true => format!("{name:user$} {tty:8} {from}{idle} {what}\n"),
+            true => format!("{name:user$} {tty:8} {from}{idle}{gap}{what}\n"),
             false => format!(
-                "{name:user$} {tty:8} {from}{}{idle}{}{} {what}\n",
+                "{name:user$} {tty:8} {from}{}{idle}{}{}{gap}{what}\n",
                 fields.login, fields.jcpu, fields.pcpu
             ),
+        }
+    }
+
+    /// Where nothing stands before it, its own blanks can't be told from the layout's.
+    fn what<'f>(&self, fields: &'f Fields) -> &'f str {
+        match self.short && fields.idle.trim().is_empty() {
+            true => fields.what.trim_start(),
+            false => &fields.what,
         }
     }
 
@@ -149,7 +167,7 @@ impl Procps {
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
             idle: interval(&fields.idle),
             cpu: interval(&fields.jcpu).filter(|_| !self.short),
-            what: Some(fields.what.as_bytes()),
+            what: Some(self.what(fields).as_bytes()),
         }
     }
 }

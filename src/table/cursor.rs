@@ -48,7 +48,8 @@ impl<'a> Cursor<'a> {
 
     /// A duration in procps' seven bytes, a blank first; `None` inside where it is blank, `?` or `?xdm?`.
     ///
-    /// From 100 days on it is longer than seven and shifts what follows.
+    /// From 100 days on it is longer than seven and shifts what follows. Its first figure is padded to two places, so that it
+    /// fits nowhere but where it stands.
     pub fn procps_interval(&mut self) -> Option<Option<Interval>> {
         if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
             self.take(7)?;
@@ -56,8 +57,10 @@ impl<'a> Cursor<'a> {
         }
         let lead = self.leading_blanks();
         let word = self.padded_word(7usize.checked_sub(lead)?)?;
-        let fits = lead + word.len() <= 7 || (lead == 1 && word.ends_with(b"days"));
-        ((1..=2).contains(&lead) && fits).then_some(())?;
+        let figures = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let padded = matches!((lead, figures), (2, 1) | (1, 2..));
+        let fits = lead + word.len() <= 7 || word.ends_with(b"days");
+        (padded && fits).then_some(())?;
         Interval::procps(word).map(Some)
     }
 }

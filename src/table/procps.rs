@@ -1,8 +1,18 @@
-//! The layout of procps 3.2 to 4.0 (`showinfo` in `w.c`), in its long and its short form.
+//! The layout of procps 2.0.11 to 4.0 (`showinfo` in `w.c`), in its long and its short form.
 //!
 //! With U the width of USER and F that of FROM: USER, a blank, TTY in 8, a blank, FROM in exactly F, then LOGIN@ in 8 and IDLE,
-//! JCPU and PCPU in 7 each, all with a blank first, and WHAT behind one more blank. The header is only nearly aligned with
-//! that: it gives U exactly, and F but for one column in 3.2.
+//! JCPU and PCPU in 7 each, all with a blank first, and WHAT behind one more blank (two before December 2002). The header is only
+//! nearly aligned with that, and in three ways. It always gives U exactly. With S the byte where FROM ends, it heads
+//!
+//! | | LOGIN@ at | WHAT behind PCPU | IDLE of the short form at | WHAT behind it |
+//! |---|---|---|---|---|
+//! | 2.0.11 to 3.3.2, where F is 16 | S + 2 | 5 (6 before December 2002) | S + 3 | 5 (6) |
+//! | 3.3.3 to 4.0.4 | S + 1 | 5 | S + 2 | 5 |
+//! | the same without FROM | S + 2 | 5 | S + 3 | 5 |
+//! | 4.0.5 and later, Debian 13 | S + 1 | 6 | S + 3 | 5 |
+//!
+//! A header can mean two of them. A row with an idle time fits one only, because each figure is padded to two places. A row of the
+//! short form without one fits both where WHAT begins with a blank, and then that blank is taken for the layout's.
 
 use super::{
     Row, RowResult,
@@ -13,10 +23,12 @@ use crate::table::login::Login;
 /// Widths of the columns that vary.
 pub struct Columns {
     user: usize,
-    /// `None`: not shown. The width may be 0 only then.
+    /// `None`: not shown.
     from: Option<usize>,
     /// LOGIN@, JCPU and PCPU are shown.
     long: bool,
+    /// The blanks before WHAT.
+    before_what: usize,
 }
 
 impl Columns {
@@ -29,36 +41,40 @@ impl Columns {
             [(b"FROM", from), rest @ ..] => (Some(*from), rest),
             rest => (None, rest),
         };
-        let (long, starts) = match *rest {
+        let (long, first, behind) = match *rest {
             [
                 (b"LOGIN@", login),
                 (b"IDLE", idle),
                 (b"JCPU", jcpu),
                 (b"PCPU", pcpu),
                 (b"WHAT", what),
-            ] if idle == login + 9
-                && jcpu == idle + 7
-                && pcpu == jcpu + 7
-                && (5..=6).contains(&(what - pcpu)) =>
-            {
-                (true, [login.checked_sub(1), login.checked_sub(2)])
+            ] if idle == login + 9 && jcpu == idle + 7 && pcpu == jcpu + 7 => {
+                (true, login, what - pcpu)
             }
-            [(b"IDLE", idle), (b"WHAT", what)] if what == idle + 5 => {
-                (false, [idle.checked_sub(3), None])
-            }
+            [(b"IDLE", idle), (b"WHAT", what)] => (false, idle, what - idle),
             _ => return Vec::new(),
         };
+        // How far behind FROM its first figure is headed, and the blanks before WHAT.
+        let versions: &[(usize, usize)] = match (long, behind) {
+            (true, 5) => &[(1, 1), (2, 1)],
+            (true, 6) => &[(1, 1), (2, 2)],
+            (false, 5) => &[(2, 1), (3, 1)],
+            (false, 6) => &[(3, 2)],
+            _ => &[],
+        };
         let after_tty = tty + 9;
-        let columns = |start: usize| {
-            let width = start.checked_sub(after_tty)?;
+        let columns = |&(shift, before_what): &(usize, usize)| {
+            let width = first.checked_sub(after_tty + shift)?;
             let from = match from {
-                Some(from) => (from == after_tty && width > 0).then_some(Some(width))?,
+                // `PROCPS_FROMLEN` is refused outside these bounds.
+                Some(from) => {
+                    (from == after_tty && (8..=256).contains(&width)).then_some(Some(width))?
+                }
                 None => (width == 0).then_some(None)?,
             };
-            let user = tty - 1;
-            Some(Columns { user, from, long })
+            Some(Columns { user: tty - 1, from, long, before_what })
         };
-        starts.into_iter().flatten().filter_map(columns).collect()
+        versions.iter().filter_map(columns).collect()
     }
 
     /// Whether FROM is shown.
@@ -85,7 +101,7 @@ impl Columns {
             }
             false => None,
         };
-        cursor.blanks(1).ok_or("WHAT")?;
+        cursor.blanks(self.before_what).ok_or("WHAT")?;
         Ok(Row { user, tty, from, login, idle, cpu, what: Some(cursor.0) })
     }
 }
