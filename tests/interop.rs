@@ -1,0 +1,23 @@
+//! Other people's programs: how Python's h11 reads the same requests, the clients that ask in parallel, and the proxies in front.
+//! Needs Debian's packages and Python's; `.ci/run` installs them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "program/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
+#[path = "interop/h11.rs"]
+mod h11;
+#[path = "interop/random.rs"]
+mod random;
+
+use std::process::Command;
+
+/// A script of these tests, run by the Python that `INTEROP_PYTHON` names: one that has the packages.
+fn python(script: &str) -> Command {
+    let python = std::env::var("INTEROP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let mut command = Command::new(python);
+    command.arg(format!("{}/tests/interop/{script}", env!("CARGO_MANIFEST_DIR")));
+    command
+}
