@@ -88,8 +88,7 @@ fn session(row: &Row, run: Span, shown: CommandShown) -> Session {
         command: command.map(text),
         origin: origin(row.from),
         login: row.login.and_then(|login| login.resolve(run)),
-        // Without a terminal, some versions print the idle time of the directory /dev.
-        idle: row.idle.filter(|_| !row.tty.is_empty()),
+        idle: row.idle,
         cpu: row.cpu,
     }
 }
@@ -209,7 +208,7 @@ mod tests {
             tty: tty.as_bytes(),
             from: from.as_bytes(),
             login: None,
-            idle: Interval::procps(b"3days"),
+            idle: None,
             cpu: None,
             what: Some(what.as_bytes()),
         }
@@ -228,13 +227,6 @@ mod tests {
         assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
         assert!(!is_service_manager(&row("", "-", "/lib/systemd/systemd --username")));
         assert!(!is_service_manager(&row("", "-", "")));
-    }
-
-    #[test]
-    fn without_a_terminal_there_is_no_idle_time() {
-        let run = Span { began: 0, ended: 0 };
-        assert_eq!(session(&row("", "-", "-bash"), run, CommandShown::None).idle, None);
-        assert!(session(&row("pts/0", "-", "-bash"), run, CommandShown::None).idle.is_some());
     }
 
     #[test]

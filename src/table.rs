@@ -11,6 +11,7 @@ pub mod elapsed;
 pub mod login;
 mod procps;
 pub mod resolution;
+mod terminal;
 mod toybox;
 mod uutils;
 
@@ -50,9 +51,9 @@ pub struct Row<'a> {
     pub from: &'a [u8],
     /// LOGIN@, or BusyBox's TIME; `None` where it is not shown, or shown in a form that can't be told (uutils).
     pub login: Option<Login>,
-    /// IDLE; `None` where it is not shown or not known.
+    /// IDLE; `None` where it is not shown or not known, and where TTY is no terminal.
     pub idle: Option<Interval>,
-    /// JCPU; `None` where it is not shown or not known.
+    /// JCPU; `None` where it is not shown or not known, and where TTY is no terminal.
     pub cpu: Option<Interval>,
     /// WHAT; `None` where it is not shown, empty where there is nothing in it.
     pub what: Option<&'a [u8]>,
@@ -95,13 +96,18 @@ impl Layout {
     }
 
     fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
-        match self {
+        let row = match self {
             Layout::Procps(columns) => columns.row(line),
             Layout::Uutils(columns) => columns.row(line),
             Layout::Bsd(columns) => columns.row(line),
             Layout::Busybox => busybox::row(line),
             Layout::Toybox => toybox::row(line),
-        }
+        }?;
+        let has_terminal = match self {
+            Layout::Bsd(_) => terminal::is_of_bsd(row.tty),
+            _ => terminal::is_of_linux(row.tty),
+        };
+        Ok(if has_terminal { row } else { Row { idle: None, cpu: None, ..row } })
     }
 }
 

@@ -14,6 +14,8 @@ use what::{
 struct Fields {
     user: String,
     tty: String,
+    /// Whether Linux has such a terminal.
+    has_terminal: bool,
     from: String,
     login: String,
     idle: String,
@@ -25,6 +27,18 @@ struct Fields {
 /// The texts of a column: no blanks at its ends, as padding can't be told from them, and in the middle only where it is cut.
 fn word(longest: usize) -> impl Strategy<Value = String> {
     proptest::string::string_regex(&format!("[!-~]{{1,{longest}}}")).unwrap()
+}
+
+/// A name of up to that many bytes, and whether Linux has such a terminal.
+fn tty(longest: usize) -> impl Strategy<Value = (String, bool)> {
+    let terminals = vec!["tty1", "ttyS0", "ttyAMA0", "hvc0", "console", "lxc/tty1", "pts/1234"];
+    let others = vec!["", "seat0", "web cons", ":0", ":pts/3:S", "tty+5", "ftpd4711"];
+    prop_oneof![
+        (0..10_000u32).prop_map(|number| (format!("pts/{number}"), true)),
+        select(terminals).prop_map(|name| (name.to_owned(), true)),
+        select(others).prop_map(|name| (name.to_owned(), false)),
+        word(longest - 1).prop_map(|name| (format!("?{name}"), false)),
+    ]
 }
 
 fn procps_interval() -> impl Strategy<Value = String> {
@@ -58,12 +72,12 @@ fn what() -> impl Strategy<Value = String> {
 
 fn procps_fields() -> impl Strategy<Value = Fields> {
     let from = prop_oneof![Just(String::new()), word(300)];
-    let tty = prop_oneof![Just(String::new()), word(12)];
     let interval = procps_interval;
-    (word(40), tty, from, procps_login(), interval(), interval(), interval(), what()).prop_map(
-        |(user, tty, from, login, idle, jcpu, pcpu, what)| Fields {
+    (word(40), tty(12), from, procps_login(), interval(), interval(), interval(), what()).prop_map(
+        |(user, (tty, has_terminal), from, login, idle, jcpu, pcpu, what)| Fields {
             user,
             tty,
+            has_terminal,
             from,
             login,
             idle,
@@ -165,8 +179,8 @@ impl Procps {
             tty: cut(&fields.tty, 8).as_bytes(),
             from: self.from.map_or("", |width| cut(&fields.from, width)).as_bytes(),
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
-            idle: interval(&fields.idle),
-            cpu: interval(&fields.jcpu).filter(|_| !self.short),
+            idle: interval(&fields.idle).filter(|_| fields.has_terminal),
+            cpu: interval(&fields.jcpu).filter(|_| fields.has_terminal && !self.short),
             what: Some(self.what(fields).as_bytes()),
         }
     }
@@ -197,27 +211,30 @@ fn bsd_idle() -> impl Strategy<Value = String> {
 }
 
 fn bsd_fields() -> impl Strategy<Value = Fields> {
-    (word(32), word(12), word(60), bsd_login(), bsd_idle(), what()).prop_map(
-        |(user, tty, from, login, idle, what)| Fields {
+    (word(32), prop_oneof!["[a-z0-9]{1,5}", word(12)], word(60), bsd_login(), bsd_idle(), what())
+        .prop_map(|(user, tty, from, login, idle, what)| Fields {
             user,
             tty,
+            has_terminal: false,
             from,
             login,
             idle,
             jcpu: String::new(),
             pcpu: String::new(),
             what,
-        },
-    )
+        })
 }
 
 fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<'f> {
+    let tty = cut(&fields.tty, tty);
+    let has_terminal = tty.chars().all(|char| char.is_ascii_alphanumeric() || char == '/')
+        && !tty.starts_with("seat");
     Row {
         user: cut(&fields.user, user).as_bytes(),
-        tty: cut(&fields.tty, tty).as_bytes(),
+        tty: tty.as_bytes(),
         from: cut(&fields.from, from).as_bytes(),
         login: Login::bsd(fields.login.trim().as_bytes()),
-        idle: Interval::bsd(fields.idle.trim().as_bytes()),
+        idle: Interval::bsd(fields.idle.trim().as_bytes()).filter(|_| has_terminal),
         cpu: None,
         what: Some(fields.what.as_bytes()),
     }
@@ -255,20 +272,20 @@ proptest! {
     }
 
     #[test]
-    fn busybox(all in vec((word(32), word(32), "[ -~]{0,60}", 0..24u32, 0..60u32, select(&MONTHS[..]), 1..29u32), 0..6)) {
+    fn busybox(all in vec((word(32), tty(32).prop_filter("never blank", |tty| !tty.0.is_empty()), "[ -~]{0,60}", 0..24u32, 0..60u32, select(&MONTHS[..]), 1..29u32), 0..6)) {
         let mut printed = "USER\t\tTTY\t\tIDLE\tTIME\t\t HOST\n".to_owned();
         let mut times = Vec::new();
-        for (user, tty, host, hour, minute, month, day) in &all {
+        for (user, (tty, _), host, hour, minute, month, day) in &all {
             let (idle, time) = (format!("{hour:02}:{minute:02}"), format!("{month} {day:2} {hour:02}:{minute:02}:07"));
             printed += &format!("{user:15} {tty:15} {idle:7} {time:16} {host}\n");
             times.push((idle, time));
         }
-        let expected: Vec<Row> = all.iter().zip(&times).map(|((user, tty, host, ..), (idle, time))| Row {
+        let expected: Vec<Row> = all.iter().zip(&times).map(|((user, (tty, has_terminal), host, ..), (idle, time))| Row {
             user: user.as_bytes(),
             tty: tty.as_bytes(),
             from: host.trim_end_matches(' ').as_bytes(),
             login: Login::busybox(time.as_bytes()),
-            idle: Interval::busybox(idle.as_bytes()),
+            idle: Interval::busybox(idle.as_bytes()).filter(|_| *has_terminal),
             cpu: None,
             what: None,
         }).collect();
@@ -276,19 +293,19 @@ proptest! {
     }
 
     #[test]
-    fn uutils(all in vec((word(32), word(9), 0..24u32, procps_interval(), 0..1_000_000u32, what()), 0..6)) {
+    fn uutils(all in vec((word(32), tty(8), 0..24u32, procps_interval(), 0..1_000_000u32, what()), 0..6)) {
         let mut printed = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n".to_owned();
-        for (user, tty, hour, idle, cpu, what) in &all {
+        for (user, (tty, _), hour, idle, cpu, what) in &all {
             let (idle, cpu) = (idle.trim().replace("?xdm?", "").replace('?', ""), format!("{}.{:02}", cpu / 100, cpu % 100));
             printed += &format!("{:8} {tty:9} {:8} {idle:6} {cpu:6} {:5} {what}\n", cut(user, 8), format!("Mon{hour:02}"), "0");
         }
-        let expected: Vec<Row> = all.iter().map(|(user, tty, _, idle, cpu, what)| Row {
+        let expected: Vec<Row> = all.iter().map(|(user, (tty, has_terminal), _, idle, cpu, what)| Row {
             user: cut(user, 8).as_bytes(),
             tty: tty.as_bytes(),
             from: b"",
             login: None,
-            idle: Interval::procps(idle.trim().as_bytes()),
-            cpu: Interval::decimal(format!("{}.{:02}", cpu / 100, cpu % 100).as_bytes()),
+            idle: Interval::procps(idle.trim().as_bytes()).filter(|_| *has_terminal),
+            cpu: Interval::decimal(format!("{}.{:02}", cpu / 100, cpu % 100).as_bytes()).filter(|_| *has_terminal),
             what: Some(what.as_bytes()),
         }).collect();
         check(&printed, &expected)?;

@@ -1,0 +1,81 @@
+//! Which names in TTY are terminals. Without one there is no idle time and no processor time, whatever a program prints: procps has
+//! 0.00s for both where there is no such device, and for a blank TTY several versions look at the directory `/dev` itself.
+//!
+//! A login that is no device puts something else there: `seat0` (gdm), `web cons` (Cockpit's `web console`), `:0` and `:pts/3:S.0` (X,
+//! screen), `ftpd4711`, `smb/7`, `sshd`. Such names can't be listed, so those of terminals are.
+
+/// Whether Linux calls a terminal so: the virtual and serial lines `tty…`, pseudo-terminals, and the consoles of hypervisors and
+/// containers that systemd starts a login on. procps cuts the name to 8 bytes.
+pub fn is_of_linux(name: &[u8]) -> bool {
+    const NUMBERED: [&[u8]; 7] = [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"sclp_line"];
+    const NAMED: [&[u8]; 3] = [b"tty", b"lxc/", b"3270/"];
+    let rest_is = |starts: &[&[u8]], kind: fn(&u8) -> bool| {
+        let mut rests = starts.iter().filter_map(|start| name.strip_prefix(*start));
+        rests.any(|rest| !rest.is_empty() && rest.iter().all(kind))
+    };
+    matches!(name, b"console" | b"sclp_lin")
+        || rest_is(&NUMBERED, u8::is_ascii_digit)
+        || rest_is(&NAMED, u8::is_ascii_alphanumeric)
+}
+
+/// Whether a BSD's `w` calls a terminal so: it leaves out rows without a device, and cuts `tty` off: `v0`, `p3`, `00`, `s001`, `pts/0`,
+/// `console`. So all is one but what can't be a name there.
+pub fn is_of_bsd(name: &[u8]) -> bool {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'/';
+    !name.is_empty() && name.iter().all(of_name) && !name.starts_with(b"seat")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_have_a_device() {
+        for name in [
+            "tty1",
+            "tty63",
+            "ttyS0",
+            "ttyAMA0",
+            "ttyUSB10",
+            "ttymxc1",
+            "ttysclp0",
+            "ttyp0",
+            "ttyzf",
+            "pts/0",
+            "pts/1234",
+            "hvc0",
+            "hvsi0",
+            "xvc0",
+            "vc/1",
+            "tts/0",
+            "console",
+            "lxc/tty1",
+            "lxc/cons",
+            "lxc/console",
+            "3270/tty",
+            "3270/tty1",
+            "sclp_lin",
+            "sclp_line0",
+        ] {
+            assert!(is_of_linux(name.as_bytes()), "{name}");
+        }
+        for name in ["v0", "u0", "p3", "00", "C0", "E1", "s001", "pts/0", "console", "cons"] {
+            assert!(is_of_bsd(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_else_is_logged_in_has_none() {
+        for name in [
+            "", "seat0", "web cons", "web", ":0", ":0.0", ":pts/3:S", "ftpd4711", "vsftpd:1",
+            "smb/7", "sshd", "ssh", "notty", "cron", "login", "~", "?", "-", "tty", "tty+5",
+            "tty/", "pts/", "pts/x", "pts", "a b\tc", "../etc/p", "xxxxxxxx", "unix:1", "dev/pts/",
+            "hvc",
+        ] {
+            assert!(!is_of_linux(name.as_bytes()), "{name}");
+        }
+        for name in ["", "seat0", ":0", "web cons", "?", "-", "../x"] {
+            assert!(!is_of_bsd(name.as_bytes()), "{name}");
+        }
+    }
+}
