@@ -1,0 +1,196 @@
+//! Whole machines: Debian booted in containers, the exporter installed as the README says, and real logins of every kind. Needs
+//! root, Debian's mmdebstrap and systemd-container, and a static binary; `.ci/run` has them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "program/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "booted/logins.rs"]
+mod logins;
+#[path = "booted/machine.rs"]
+mod machine;
+
+use std::{thread, time::Duration};
+
+use harness::{samples, until};
+use machine::{Machine, NAME, contrib};
+
+/// Installs the binary, the unit and the sample settings, enables it and starts it.
+fn install(machine: &Machine) {
+    machine.install_binary();
+    machine.write(
+        &format!("/etc/systemd/system/{NAME}.service"),
+        contrib(&format!("systemd/{NAME}.service")),
+    );
+    machine.write(&format!("/etc/default/{NAME}"), contrib(&format!("systemd/{NAME}.default")));
+    machine.says(&format!("systemctl daemon-reload && systemctl enable --now {NAME}"));
+}
+
+/// A property of the unit.
+fn unit(machine: &Machine, property: &str) -> String {
+    machine.says(&format!("systemctl show --value --property {property} {NAME}"))
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_unit_on_debian_11() {
+    the_unit_serves_restarts_and_stops("bullseye");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_unit_on_debian_12() {
+    the_unit_serves_restarts_and_stops("bookworm");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_unit_on_debian_13() {
+    the_unit_serves_restarts_and_stops("trixie");
+}
+
+fn the_unit_serves_restarts_and_stops(suite: &str) {
+    let machine = Machine::boot(suite);
+    install(&machine);
+    let metrics = machine.metrics();
+    assert!(samples(&metrics, "up")[0].ends_with(" 1"), "{metrics}");
+    for source in samples(&metrics, "session_source_visible") {
+        assert!(source.ends_with(" 1"), "{source}");
+    }
+    assert_eq!(machine.says(&format!("systemctl is-enabled {NAME}")), "enabled");
+    let security = machine.says(&format!("systemd-analyze --no-pager security {NAME}"));
+    let score = security.lines().last().unwrap();
+    println!("{suite}: {score}");
+    let figure: f64 = score.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(figure < 2.0, "{security}");
+
+    let killed = unit(&machine, "MainPID");
+    machine.says(&format!("kill -9 {killed}"));
+    until("the restart", || {
+        unit(&machine, "NRestarts") == "1" && unit(&machine, "SubState") == "running"
+    });
+    assert_ne!(unit(&machine, "MainPID"), killed);
+    until("an answer", || machine.try_get("/-/healthy").is_some_and(|answer| answer.status == 200));
+
+    machine.says(&format!("systemctl stop {NAME}"));
+    assert_eq!([unit(&machine, "ActiveState"), unit(&machine, "Result")], ["inactive", "success"]);
+    assert!(machine.try_get("/metrics").is_none());
+
+    machine.says(&format!("echo EXPORTER_LISTEN_PORT=http >>/etc/default/{NAME}"));
+    assert!(!machine.run(&format!("systemctl start {NAME}")).status.success(), "it started");
+    // Longer than RestartSec.
+    thread::sleep(Duration::from_secs(6));
+    assert_eq!(
+        [
+            unit(&machine, "ActiveState"),
+            unit(&machine, "ExecMainStatus"),
+            unit(&machine, "NRestarts")
+        ],
+        ["failed", "2", "0"]
+    );
+    let log = machine.says(&format!("journalctl --quiet --no-pager --output cat --unit {NAME}"));
+    println!("{log}");
+    let complaint = "EXPORTER_LISTEN_PORT \"http\": expected a TCP port";
+    assert_eq!(log.matches(complaint).count(), 1, "{log}");
+}
+
+/// The sources that can't be seen, of `session_source_visible`.
+fn unseen(metrics: &str) -> Vec<String> {
+    let sources = samples(metrics, "session_source_visible").into_iter();
+    sources.filter(|source| source.ends_with(" 0")).collect()
+}
+
+fn sessions(metrics: &str) -> Vec<String> {
+    samples(metrics, "each_session_currently_active")
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn hidden_processes_on_debian_12() {
+    what_the_unit_sees_through("bookworm");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn hidden_processes_on_debian_13() {
+    what_the_unit_sees_through("trixie");
+}
+
+/// What the unit's comments and the README say of hidepid.
+fn what_the_unit_sees_through(suite: &str) {
+    let machine = Machine::boot(suite);
+    install(&machine);
+    logins::prepare(&machine);
+    logins::log_in(&machine);
+    machine.says("groupadd --gid 4242 proc");
+    let own_proc = "ProtectKernelTunables=no\nProtectControlGroups=no";
+    for (proc, settings, seen) in [
+        ("hidepid=0", "", true),
+        ("hidepid=0", "ProtectProc=invisible", false),
+        ("hidepid=2", "", true),
+        ("hidepid=2", own_proc, false),
+        ("hidepid=2,gid=4242", &format!("{own_proc}\nSupplementaryGroups=proc"), true),
+        ("hidepid=0", own_proc, true),
+    ] {
+        machine.says(&format!("mount -o remount,{proc} /proc"));
+        let override_file = format!("/etc/systemd/system/{NAME}.service.d/override.conf");
+        machine.write(&override_file, format!("[Service]\n{settings}\n"));
+        // So many starts in a row are otherwise refused.
+        machine.says(&format!("systemctl daemon-reload && systemctl reset-failed {NAME}"));
+        machine.says(&format!("systemctl restart {NAME}"));
+        let metrics = machine.metrics();
+        let (sessions, unseen) = (sessions(&metrics), unseen(&metrics));
+        println!("{suite}, {proc}, {settings:?}: {sessions:?}, {unseen:?}");
+        if seen {
+            assert_eq!(sessions.len(), 1, "{metrics}");
+            assert!(sessions[0].contains("user=\"alice\""), "{sessions:?}");
+            assert_eq!(unseen, [""; 0]);
+        } else {
+            assert_eq!(sessions, [""; 0]);
+            // In a container, host_processes is 0 too: more users are counted than listed.
+            let hidden = "session_source_visible{source=\"other_users_processes\"} 0";
+            assert!(unseen.iter().any(|source| source == hidden), "{unseen:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_init_script_under_openrc() {
+    let machine = Machine::boot_openrc();
+    machine.install_binary();
+    let script = format!("/etc/init.d/{NAME}");
+    machine.write(&script, contrib(&format!("openrc/{NAME}")));
+    machine.write(&format!("/etc/conf.d/{NAME}"), contrib(&format!("openrc/{NAME}.confd")));
+    machine.says(&format!("chmod 755 {script} && rc-update add {NAME} default"));
+    machine.says(&format!("rc-service {NAME} start"));
+    until("an answer", || machine.try_get("/-/healthy").is_some());
+    let user = machine.says(&format!("ps -o user:20=,group:20= -p $(pidof {NAME})"));
+    assert_eq!(user.split_whitespace().collect::<Vec<_>>(), ["nobody", "nogroup"]);
+
+    logins::prepare(&machine);
+    logins::log_in(&machine);
+    let mut seen = Vec::new();
+    until("alice", || {
+        seen = sessions(&machine.metrics());
+        !seen.is_empty()
+    });
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0].contains(logins::FROM) && seen[0].contains("alice"), "{seen:?}");
+
+    let killed = machine.says(&format!("pidof {NAME}"));
+    machine.says(&format!("kill -9 {killed}"));
+    until("the restart", || machine.try_get("/-/healthy").is_some());
+    assert_ne!(machine.says(&format!("pidof {NAME}")), killed);
+    machine.says(&format!("rc-service {NAME} status && rc-service {NAME} stop"));
+    assert!(machine.try_get("/metrics").is_none());
+    assert!(!machine.run(&format!("pidof {NAME}")).status.success());
+
+    machine.says(&format!("echo 'WHAT_ARGS=--listen.port=http' >>/etc/conf.d/{NAME}"));
+    let refused = machine.run(&format!("rc-service {NAME} start"));
+    println!("{}", String::from_utf8_lossy(&refused.stderr));
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(machine.try_get("/metrics").is_none());
+    println!("{}", machine.says(&format!("cat /var/log/{NAME}.log")));
+}

@@ -1,0 +1,33 @@
+//! Users of a machine, and how they come in.
+
+use crate::{harness::until, machine::Machine};
+
+/// Where they come from, over ssh.
+pub const FROM: &str = "192.0.2.7";
+
+/// An ssh client's options and the host. It is the same machine, under another address.
+pub const TO_ALICE: &str = "-q -F none -i /root/key -o BatchMode=yes -o StrictHostKeyChecking=no \
+    -o UserKnownHostsFile=/dev/null -o BindAddress=192.0.2.7 alice@127.0.0.1";
+
+/// Makes alice and bob, lets root in as alice over ssh, and alice use sudo.
+pub fn prepare(machine: &Machine) {
+    machine.says(
+        "useradd --create-home --shell /bin/bash alice
+         useradd --create-home --shell /bin/bash bob
+         ip link set lo up && ip address add 192.0.2.7/32 dev lo
+         ssh-keygen -q -t ed25519 -N '' -f /root/key
+         install -d -o alice -g alice -m 700 /home/alice/.ssh
+         install -o alice -g alice -m 600 /root/key.pub /home/alice/.ssh/authorized_keys
+         echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice",
+    );
+    until("sshd", || machine.run(&format!("ssh {TO_ALICE} true")).status.success());
+}
+
+/// Logs alice in over ssh with a terminal, until she is thrown out.
+pub fn log_in(machine: &Machine) {
+    machine.says(&format!(
+        "ssh -tt {TO_ALICE} 'touch /tmp/in; exec sleep 1000' </dev/null >/dev/null 2>&1 &"
+    ));
+    until("alice", || machine.path("/tmp/in").exists());
+    machine.says("rm /tmp/in");
+}

@@ -1,0 +1,238 @@
+//! A Debian that is booted in a container of its own, and gone when dropped. Needs root.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::harness::{Answer, PATIENCE, folder, until};
+
+pub const NAME: &str = "prometheus-what-active-users-exporter";
+
+/// The static binary that is installed, as the README has it.
+pub fn binary() -> PathBuf {
+    ["EXPORTER_MUSL", "EXPORTER_GLIBC"]
+        .into_iter()
+        .find_map(std::env::var_os)
+        .expect("EXPORTER_MUSL names the static binary; contrib/static/build makes one and prints its path")
+        .into()
+}
+
+/// A file that users install.
+pub fn contrib(file: &str) -> String {
+    fs::read_to_string(format!("{}/contrib/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+pub struct Machine {
+    /// Its death is that of all processes inside, see `BOOT`.
+    process: Child,
+    /// PID 1 inside, as it is called outside.
+    leader: String,
+    folder: PathBuf,
+    cgroup: String,
+}
+
+/// Run in a PID and a mount namespace of its own. Everything inside ends with the first process of the PID namespace, and the
+/// mounts with the last process; the tree itself stays clean under the overlay. systemd in a container wants its own cgroups.
+const BOOT: &str = r#"
+tree=$1 folder=$2 cgroup=$3
+shift 3
+mkdir "$folder/upper" "$folder/work" "$folder/root"
+mount -t overlay overlay -o "lowerdir=$tree,upperdir=$folder/upper,workdir=$folder/work" "$folder/root" || exit
+for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    if [ -e "$hierarchy/cgroup.procs" ]; then
+        mkdir "$hierarchy/$cgroup"
+        echo 0 >"$hierarchy/$cgroup/cgroup.procs"
+    fi
+done 2>/dev/null
+exec systemd-nspawn --quiet --private-network --register=no --keep-unit --console=pipe \
+    --machine "$cgroup" --directory "$folder/root" "$@"
+"#;
+
+impl Machine {
+    /// Boots Debian's `bookworm`, `trixie` or `bullseye` with systemd, and waits until it is up.
+    pub fn boot(suite: &str) -> Machine {
+        let machine = Machine::start(suite, &["--boot"]);
+        // Running or degraded: what else failed is not ours. Earlier its socket is not there.
+        until("systemd", || {
+            let state = machine.run("systemctl is-system-running --wait").stdout;
+            ["running", "degraded"].contains(&String::from_utf8(state).unwrap().trim())
+        });
+        machine.say("systemctl list-units --failed --no-legend");
+        machine
+    }
+
+    /// Boots Debian with OpenRC and sysvinit's init.
+    pub fn boot_openrc() -> Machine {
+        let machine = Machine::start("openrc", &["/sbin/init"]);
+        until("OpenRC", || machine.run("rc-status --runlevel | grep -x default").status.success());
+        machine
+    }
+
+    fn start(tree: &str, init: &[&str]) -> Machine {
+        let made = Command::new(format!("{}/.ci/tree", env!("CARGO_MANIFEST_DIR")))
+            .arg(tree)
+            .stderr(Stdio::inherit())
+            .output();
+        let made = made.unwrap();
+        assert!(made.status.success(), ".ci/tree {tree}: {}", made.status);
+        let tree_path = String::from_utf8(made.stdout).unwrap();
+
+        let folder = folder();
+        let cgroup = format!("what-{tree}-{}", folder.file_name().unwrap().display());
+        let mut command = Command::new("setpriv");
+        command
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--mount-proc",
+                "--fork",
+                "--kill-child",
+            ])
+            .args(["sh", "-c", BOOT, "sh", tree_path.trim()])
+            .arg(&folder)
+            .arg(&cgroup)
+            .args(init);
+        let log = fs::File::create(folder.join("console")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let process = command.spawn().unwrap();
+        // Owned from here on, so that it ends whatever fails below.
+        let mut machine = Machine { process, leader: String::new(), folder, cgroup };
+        until("PID 1 of the container", || {
+            machine.leader = machine.find_leader().unwrap_or_default();
+            !machine.leader.is_empty()
+        });
+        machine
+    }
+
+    /// The process that is the first of a PID namespace within that of nspawn.
+    fn find_leader(&self) -> Option<String> {
+        let child = |pid: &str| {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+            children.split_whitespace().last().map(str::to_owned)
+        };
+        let nspawn = child(&self.process.id().to_string())?;
+        let leader = child(&nspawn)?;
+        let status = fs::read_to_string(format!("/proc/{leader}/status")).ok()?;
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        (pids.split_whitespace().count() == 3 && pids.ends_with("\t1")).then_some(leader)
+    }
+
+    /// Runs a script inside, from outside: its processes are in no unit of systemd there.
+    pub fn run(&self, script: &str) -> Output {
+        let mut nsenter = Command::new("timeout");
+        nsenter.args([
+            "60",
+            "nsenter",
+            "--target",
+            &self.leader,
+            "--all",
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]);
+        nsenter.args(["sh", "-c", script]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a script that succeeds; gives what it printed, without the last line end.
+    pub fn says(&self, script: &str) -> String {
+        let output = self.run(script);
+        assert!(output.status.success(), "{script}: {output:?}\n{}", self.console());
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Prints what a script says.
+    pub fn say(&self, script: &str) {
+        println!("{}", self.says(script));
+    }
+
+    fn console(&self) -> String {
+        fs::read_to_string(self.folder.join("console")).unwrap_or_default()
+    }
+
+    /// Puts a file into it.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Puts the static binary where the README has it.
+    pub fn install_binary(&self) {
+        fs::copy(binary(), self.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
+    }
+
+    /// A path inside, as it is called outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.leader)).join(path.trim_start_matches('/'))
+    }
+
+    /// Asks the exporter inside, from inside its network.
+    pub fn get(&self, path: &str) -> Answer {
+        self.try_get(path).expect("nobody listens")
+    }
+
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
+        // A namespace belongs to a thread.
+        let asking = thread::spawn(move || {
+            use std::{io::Write, os::fd::AsFd};
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let mut stream = TcpStream::connect("127.0.0.1:9839").ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            Some(Answer::read_to_end(&mut stream))
+        });
+        asking.join().unwrap()
+    }
+
+    pub fn metrics(&self) -> String {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{}", self.console());
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // The processes inside are dying; a cgroup can be removed when they are dead.
+        for _ in 0..100 {
+            let removed = Command::new("find")
+                .args([
+                    "/sys/fs/cgroup",
+                    "-depth",
+                    "-type",
+                    "d",
+                    "-path",
+                    &format!("*/{}*", self.cgroup),
+                    "-exec",
+                    "rmdir",
+                    "{}",
+                    "+",
+                ])
+                .stderr(Stdio::null())
+                .status();
+            if removed.is_ok_and(|status| status.success()) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
