@@ -140,12 +140,12 @@ impl Writer<'_> {
         self.each(&groups, "each_session_idle_seconds", help, |same| {
             let idle =
                 same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();
-            idle.map(|idle| idle.as_secs_f64())
+            idle.map(seconds)
         });
         let help = "CPU time of all processes on the terminal (JCPU); the sum if several sessions share all labels.";
         self.each(&groups, "each_session_cpu_seconds", help, |same| {
             let cpu = same.iter().filter_map(|session| session.cpu).map(|cpu| cpu.duration);
-            cpu.reduce(Duration::saturating_add).map(|cpu| cpu.as_secs_f64())
+            cpu.reduce(Duration::saturating_add).map(seconds)
         });
         self.commands(sessions);
         let origins =
@@ -232,7 +232,7 @@ impl Writer<'_> {
             },
         );
         self.of_run("w_duration_seconds", "Duration of the last run of w.", |family| {
-            family.sample(&Labels::new(&[]), scrape.took.as_secs_f64());
+            family.sample(&Labels::new(&[]), seconds(scrape.took));
         });
         if let Some(time) = scrape.last_success {
             self.own(
@@ -295,6 +295,15 @@ impl Writer<'_> {
         for (name, kind, help, value) in families {
             self.exposition.family(name, kind, help, None).sample(&Labels::new(&[]), value);
         }
+    }
+}
+
+/// The number nearest to the duration, in whole microseconds: 2.28 s is written as 2.28. Seconds and a fraction, each rounded, may add
+/// up to its neighbour.
+fn seconds(duration: Duration) -> f64 {
+    match duration.subsec_micros() {
+        0 => duration.as_secs() as f64,
+        _ => duration.as_micros() as f64 / 1e6,
     }
 }
 

@@ -15,6 +15,7 @@ use what::{
     metrics::{self, Options, Scrape},
     process_metrics::ProcessUse,
     session::{self, CommandShown},
+    table::elapsed::Interval,
     table::login::Span,
     table::{Row, Table},
 };
@@ -161,6 +162,31 @@ proptest! {
             let origins = family(&samples, "what_sessions_currently_active", ["origin"]);
             prop_assert_eq!(origins.len(), 2);
             prop_assert_eq!(origins.values().sum::<f64>(), all.len() as f64);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn hundredths_are_served_as_printed_and_their_sums_are_exact(all in vec(prop_oneof![0..1000u64, 0..1_000_000_000u64], 1..5)) {
+        let printed = |hundredths: u64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+        let texts = Texts { user: b"alice".to_vec(), tty: b"pts/0".to_vec(), from: vec![], what: vec![] };
+        let interval = |hundredths: &u64| Interval::decimal(printed(*hundredths).as_bytes());
+        let with = |hundredths| Row { cpu: interval(hundredths), idle: interval(hundredths), ..row(&texts) };
+        let served = render(all.iter().map(with).collect(), Format::Text);
+        let labels = r#"{ip="",user="alice",tty="pts/0"}"#;
+        let expected = |name: &str, hundredths: u64| {
+            let value = match (hundredths / 100, hundredths % 100) {
+                (whole, 0) => format!("{whole}"),
+                (whole, part) if part % 10 == 0 => format!("{whole}.{}", part / 10),
+                _ => printed(hundredths),
+            };
+            format!("what_each_session_{name}_seconds{labels} {value} ")
+        };
+        let sum = all.iter().sum();
+        let least = all.iter().copied().min().unwrap();
+        for line in [expected("cpu", sum), expected("idle", least)] {
+            prop_assert!(served.contains(&line), "{}\n{}", line, served);
         }
     }
 }
