@@ -12,6 +12,7 @@
 //! The loop owns the cache, and the cache owns the scraper, so that no lock is between them. Only the loop runs `w`. Tables and
 //! texts are read and written by functions that know no process, clock or socket.
 
+pub mod allocator;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use what::{
+    allocator,
     cli::{self, Task},
     command::Outcome,
     exporter,
@@ -44,7 +45,10 @@ fn run(task: Task) -> Result<ExitCode> {
                 _ => ExitCode::FAILURE,
             })
         }
-        Task::Serve(config) => exporter::serve(&config),
+        Task::Serve(config) => {
+            allocator::take_less();
+            exporter::serve(&config)
+        }
     }
 }
 

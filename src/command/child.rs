@@ -161,6 +161,7 @@ fn read_both(
             return Err(Fault::TooMuch);
         }
     }
+    stdout.kept.shrink_to_fit();
     Ok((stdout.kept, stderr.kept))
 }
 
@@ -201,16 +202,18 @@ impl<R: Read + AsFd> Stream<R> {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let room = keep.saturating_sub(self.kept.len()).min(count);
-                // How much there is comes from outside. In small steps, as twice as much would never be used.
-                if self.kept.capacity() - self.kept.len() < room {
-                    self.kept.try_reserve_exact(room.max(self.kept.len() / 4))?;
-                }
+                self.make_room(room)?;
                 self.kept.extend_from_slice(&buffer[..room]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// How much there is comes from outside, so the memory for it may not be there.
+    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        Ok(self.kept.try_reserve(bytes)?)
     }
 }
 

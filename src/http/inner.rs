@@ -135,11 +135,16 @@ pub(crate) fn open() -> Result<(Channels, Requests)> {
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
     // Leaked: its `Drop` panics at a socket without a file, which would turn every later error into an abort.
     let server: &Server = Box::leak(Box::new(server));
+    // When all are accepted, tiny_http's look for the next one fails, and it says so, once.
+    let mut all_accepted = false;
     let free: Vec<Channel> = streams
         .into_iter()
         .enumerate()
-        .map(|(number, stream)| Channel::open(number, stream, server))
+        .map(|(number, stream)| Channel::open(number, stream, server, &mut all_accepted))
         .collect::<Result<_>>()?;
+    if !all_accepted && server.recv_timeout(START_TIME).is_ok() {
+        bail!("tiny_http goes on to accept connections");
+    }
     let exchanges = free.iter().map(|channel| Arc::clone(&channel.exchange)).collect();
     let state = Mutex::new(State { free, asking: 0 });
     Ok((
@@ -269,17 +274,24 @@ impl Channels {
 
 impl Channel {
     /// With one request and its answer it is sure that tiny_http has accepted the connection.
-    fn open(number: usize, stream: UnixStream, server: &Server) -> Result<Channel> {
+    fn open(
+        number: usize,
+        stream: UnixStream,
+        server: &Server,
+        all_accepted: &mut bool,
+    ) -> Result<Channel> {
         stream.set_read_timeout(Some(START_TIME)).context("the inner socket has no timeout")?;
         let mut channel = Channel { number, stream, exchange: Arc::default(), owes_answer: false };
         channel.send("/", "").context("the inner socket can't be written")?;
         let request = match server.recv_timeout(START_TIME) {
-            // Once, as there is nothing more to accept.
-            Err(_) => server.recv_timeout(START_TIME),
+            Err(_) if !*all_accepted => {
+                *all_accepted = true;
+                server.recv_timeout(START_TIME)
+            }
             received => received,
         };
-        let request =
-            request.ok().flatten().context("tiny_http does not accept its connections")?;
+        let request = request.context("tiny_http does not accept its connections")?;
+        let request = request.context("tiny_http does not read its connections")?;
         request.respond(Response::empty(204)).context("the inner socket can't be written")?;
         let answered = channel.receive(&|| true);
         if !matches!(answered, Ok(Some(_))) {
@@ -349,12 +361,8 @@ impl Requests {
     /// # Errors
     /// tiny_http gives no more.
     pub(crate) fn next(&self) -> Result<Request> {
-        let request = match self.server.recv() {
-            // Once, as there is nothing more to accept.
-            Err(_) => self.server.recv(),
-            received => received,
-        };
-        self.with_exchange(request.context("tiny_http has no more requests")?)
+        let request = self.server.recv().context("tiny_http has no more requests")?;
+        self.with_exchange(request)
     }
 
     /// The next request, if it is there.

@@ -127,7 +127,8 @@ fn memory() {
                 continue;
             };
             clients(&exporter, &["/metrics", "/", "/-/healthy", "/metrics"]);
-            within(RECOVERY, "it answers or has ended", || {
+            let what = format!("{megabytes} MB, {sessions} sessions: it answers or has ended");
+            within(RECOVERY, &what, || {
                 exporter.child.try_wait().unwrap().is_some()
                     || scrape(exporter.address(), RECOVERY).is_ok()
             });

@@ -1,0 +1,22 @@
+//! glibc's allocator, told to take less.
+//!
+//! It reserves 64 MB of address space for each thread, until a limit leaves none for the next thread's stack, and it keeps large pieces
+//! that are freed. It reads how to behave from the environment, once, at the start of the process. So the process starts itself anew
+//! with the right environment. `w` gets an environment of its own.
+
+use std::{env, os::unix::process::CommandExt, process::Command};
+
+/// mallopt(3): one arena for all threads; larger pieces come from the system and go back to it.
+const SETTINGS: [(&str, &str); 2] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
+
+/// Starts the program again with these settings, unless the user or an earlier start has made them. Returns if that is not possible:
+/// then it takes more address space, and works all the same.
+pub fn take_less() {
+    if !cfg!(target_env = "gnu") || SETTINGS.iter().any(|(name, _)| env::var_os(name).is_some()) {
+        return;
+    }
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let _ = Command::new("/proc/self/exe").arg0(name).args(arguments).envs(SETTINGS).exec();
+}
