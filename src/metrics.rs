@@ -113,41 +113,48 @@ impl Writer<'_> {
     }
 
     fn sessions(&mut self, sessions: &[Session]) {
-        let groups: Vec<Group> = sessions.chunk_by(same_labels).map(group).collect();
         let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
         users.sort_unstable();
         let help = "Sessions of this user. All values from w are cached for the scrape interval.";
         self.of_run("user_sessions_currently_active", help, |family| {
             for same in users.chunk_by(|a, b| a == b) {
-                let user = same.first().copied().unwrap_or_default();
-                family.sample(&Labels::new(&[("user", user)]), same.len() as f64);
+                family.sample(&Labels::new(&[("user", same[0])]), same.len() as f64);
             }
         });
+        self.each_session(&sessions.chunk_by(same_labels).map(group).collect::<Vec<_>>());
+        self.commands(sessions);
+        users.dedup();
+        self.totals(sessions, users.len());
+    }
+
+    fn each_session(&mut self, groups: &[Group]) {
         self.each(
-            &groups,
+            groups,
             "each_session_currently_active",
             "1 for each session; the number of sessions if several share all labels.",
             |same| Some(same.len() as f64),
         );
         let help = "Login time, as precise as LOGIN@ (first the minute, later the hour, then the day); the latest one if several sessions share all labels.";
-        self.each(&groups, "each_session_login_timestamp_seconds", help, |same| {
+        self.each(groups, "each_session_login_timestamp_seconds", help, |same| {
             same.iter()
                 .filter_map(|session| session.login)
                 .map(|login| login.unix as f64)
                 .reduce(f64::max)
         });
         let help = "Time since the terminal was last used, as precise as IDLE; the smallest if several sessions share all labels.";
-        self.each(&groups, "each_session_idle_seconds", help, |same| {
+        self.each(groups, "each_session_idle_seconds", help, |same| {
             let idle =
                 same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();
             idle.map(seconds)
         });
         let help = "CPU time of all processes on the terminal (JCPU); the sum if several sessions share all labels.";
-        self.each(&groups, "each_session_cpu_seconds", help, |same| {
+        self.each(groups, "each_session_cpu_seconds", help, |same| {
             let cpu = same.iter().filter_map(|session| session.cpu).map(|cpu| cpu.duration);
             cpu.reduce(Duration::saturating_add).map(seconds)
         });
-        self.commands(sessions);
+    }
+
+    fn totals(&mut self, sessions: &[Session], users: usize) {
         let origins =
             |origin| sessions.iter().filter(|session| session.origin == origin).count() as f64;
         self.of_run(
@@ -158,9 +165,8 @@ impl Writer<'_> {
                 family.sample(&Labels::new(&[("origin", "remote")]), origins(Origin::Remote));
             },
         );
-        users.dedup();
         self.of_run("users_currently_active", "Users with at least one session.", |family| {
-            family.sample(&Labels::new(&[]), users.len() as f64);
+            family.sample(&Labels::new(&[]), users as f64);
         });
     }
 

@@ -313,7 +313,8 @@ impl Channel {
         self.owes_answer = true;
         let head = self.receive(hung_up).map_err(NoAnswer::Lost)?.ok_or(NoAnswer::HungUp)?;
         self.owes_answer = false;
-        let body = locked(&self.exchange).body.take().unwrap_or_default();
+        let body = locked(&self.exchange).body.take();
+        let body = body.ok_or_else(|| NoAnswer::Lost(io::ErrorKind::InvalidData.into()))?;
         Ok(Answer { head, body })
     }
 

@@ -87,8 +87,7 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
     if fields.host.is_none() && version == 1 {
         return Err(BAD_REQUEST);
     }
-    let rest = received.get(length..).unwrap_or_default();
-    let Some(body) = fields.body.length(rest)? else { return Ok(None) };
+    let Some(body) = fields.body.length(&received[length..])? else { return Ok(None) };
     let keep_alive = !fields.close && (version == 1 || fields.keep_alive);
     let Fields { accept, scrape_timeout, .. } = fields;
     let request = Request { method, path: path.to_owned(), accept, keep_alive, scrape_timeout };
@@ -98,7 +97,7 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
 /// A line feed without a carriage return may be read as a line's end by one program and not by the next (RFC 9112, 2.2).
 fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
     let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let head = received.get(..end.unwrap_or(received.len())).unwrap_or_default();
+    let head = &received[..end.unwrap_or(received.len())];
     let bare = head
         .split_inclusive(|&byte| byte == b'\n')
         .any(|line| line.ends_with(b"\n") && !line.ends_with(b"\r\n"));

@@ -125,7 +125,9 @@ fn a_slow_w_holds_up_nothing_else() {
     assert_eq!(exporter.get("/nothing").status, 404);
     assert_eq!(exporter.ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").status, 405);
     std::fs::write(fake.folder.join("go"), "").unwrap();
-    assert_eq!(Answer::read_to_end(&mut scrape).status, 200);
+    let answer = Answer::read_to_end(&mut scrape);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("user=\"alice\""), "{answer:?}");
 }
 
 #[test]
