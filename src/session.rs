@@ -47,15 +47,17 @@ pub enum CommandShown {
     Full,
 }
 
-/// The sessions of a table, sorted by their labels: ip, user, tty, command.
+/// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login times where the table's clock is not
+/// that of the run in UTC.
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
+    let utc = table.is_of(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
     // First by what one comparison of numbers can tell. What is left are short runs, but where many come from one address.
     let mut rows: Vec<(u128, &Row)> =
         logins.map(|row| (beginning(&String::from_utf8_lossy(row.from)), row)).collect();
     rows.sort_unstable_by_key(|&(beginning, _)| beginning);
     let mut sessions: Vec<Session> =
-        rows.into_iter().map(|(_, row)| session(row, run, shown)).collect();
+        rows.into_iter().map(|(_, row)| session(row, utc, shown)).collect();
     for alike in sessions.chunk_by_mut(|a, b| beginning(&a.ip) == beginning(&b.ip)) {
         alike.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
     }
@@ -75,7 +77,7 @@ fn labels(session: &Session) -> (&str, &str, &str, Option<&str>) {
     (&session.ip, &session.user, &session.tty, session.command.as_deref())
 }
 
-fn session(row: &Row, run: Span, shown: CommandShown) -> Session {
+fn session(row: &Row, utc: Option<Span>, shown: CommandShown) -> Session {
     let command = match shown {
         CommandShown::None => None,
         CommandShown::Name => row.what.map(program_name),
@@ -87,7 +89,7 @@ fn session(row: &Row, run: Span, shown: CommandShown) -> Session {
         tty: text(row.tty),
         command: command.map(text),
         origin: origin(row.from),
-        login: row.login.and_then(|login| login.resolve(run)),
+        login: utc.zip(row.login).and_then(|(run, login)| login.resolve(run)),
         idle: row.idle,
         cpu: row.cpu,
     }
@@ -147,6 +149,7 @@ fn program_name(what: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -227,6 +230,30 @@ mod tests {
         assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
         assert!(!is_service_manager(&row("", "-", "/lib/systemd/systemd --username")));
         assert!(!is_service_manager(&row("", "-", "")));
+    }
+
+    #[test]
+    fn login_times_are_given_only_where_w_ran_in_utc() {
+        let header = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n";
+        let row = "alice    pts/0    203.0.113.7      00:10    1.00s  0.00s   ?    -bash\n";
+        // 2026-11-24, 00:15:56.
+        let run = Span { began: 1_795_479_355, ended: 1_795_479_356 };
+        for (first_line, login) in [
+            ("", Some(1_795_479_000)),
+            ("\n", Some(1_795_479_000)),
+            (" 00:15:56 up  1:25, 1 user,  load average: 0.00, 0.00, 0.00\n", Some(1_795_479_000)),
+            (" 09:15:56 up  1:25, 1 user,  load average: 0.00, 0.00, 0.00\n", None),
+            (" 19:15:56 up  1:25, 1 user,  load average: 0.00, 0.00, 0.00\n", None),
+            (" 00:18:56 up  1:25, 1 user,  load average: 0.00, 0.00, 0.00\n", None),
+        ] {
+            let printed = format!("{first_line}{header}{row}");
+            let table = crate::table::read(printed.as_bytes()).unwrap();
+            let sessions = of_table(&table, run, CommandShown::None);
+            let logins: Vec<_> =
+                sessions.iter().map(|session| session.login.map(|login| login.unix)).collect();
+            assert_eq!(logins, [login], "{first_line}");
+            assert_eq!(table.is_of(run), login.is_some(), "{first_line}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bsd;
 mod busybox;
 mod cursor;
 pub mod elapsed;
+pub mod first_line;
 pub mod login;
 mod procps;
 pub mod resolution;
@@ -19,14 +20,17 @@ use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 
-use elapsed::{Interval, number};
-use login::Login;
+use elapsed::Interval;
+use first_line::{Clock, FirstLine};
+use login::{Login, Span};
 
 /// What one run of `w` printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<'a> {
     /// The number of users that the first line claims; `None` where there is no such line.
     pub users_reported: Option<u64>,
+    /// The clock that the first line begins with; `None` where there is no such line.
+    pub clock: Option<Clock>,
     /// Whether there is a FROM column at all.
     pub shows_from: bool,
     /// The rows, in the order printed.
@@ -37,6 +41,14 @@ impl Table<'_> {
     /// Whether the first line counts more users than there are rows.
     pub fn lists_fewer_than_it_counts(&self) -> bool {
         self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
+    }
+}
+
+impl Table<'_> {
+    /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login times are of another zone or another
+    /// day, and no session gets one.
+    pub fn is_of(&self, run: Span) -> bool {
+        self.clock.is_none_or(|clock| clock.agrees_with(run))
     }
 }
 
@@ -124,12 +136,12 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     };
     let (first, rest) = split_line(printed);
     let mut layouts = Layout::of_header(first);
-    let (users_reported, mut body) = if layouts.is_empty() {
+    let (first_line, mut body) = if layouts.is_empty() {
         let (header, rest) = rest.map(split_line).unwrap_or_default();
         layouts = Layout::of_header(header);
-        (users_reported(first), rest)
+        (FirstLine::read(first), rest)
     } else {
-        (None, rest)
+        (FirstLine::default(), rest)
     };
     if layouts.is_empty() {
         let line = rest.map_or(first, |rest| split_line(rest).0);
@@ -141,7 +153,8 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
         lines.push(line);
         body = rest;
     }
-    read_rows(&layouts, &lines).map(|(shows_from, rows)| Table { users_reported, shows_from, rows })
+    let (shows_from, rows) = read_rows(&layouts, &lines)?;
+    Ok(Table { users_reported: first_line.users, clock: first_line.clock, shows_from, rows })
 }
 
 /// Reads all rows in the first layout that fits every one of them; the complaint is about the first layout.
@@ -188,15 +201,6 @@ fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
         start += word.len() + 1;
     }
     words
-}
-
-/// Finds `34 users,` in a line such as ` 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90`.
-fn users_reported(line: &[u8]) -> Option<u64> {
-    line.split(|&byte| byte == b',').find_map(|part| {
-        let part = part.trim_ascii();
-        let figure = part.strip_suffix(b" users").or_else(|| part.strip_suffix(b" user"))?;
-        number(figure.trim_ascii())
-    })
 }
 
 /// A line for a message: shortened, and nothing in it that moves a terminal's cursor.

@@ -124,7 +124,7 @@ fn counted<const N: usize>(keys: impl Iterator<Item = [String; N]>) -> BTreeMap<
 }
 
 fn render(rows: Vec<Row>, format: Format) -> String {
-    let table = Table { users_reported: Some(7), shows_from: true, rows };
+    let table = Table { users_reported: Some(7), clock: None, shows_from: true, rows };
     let sessions = session::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
