@@ -141,7 +141,7 @@ impl History {
         }
         self.is_cut = true;
         let complaint = format!(
-            "w takes longer than the scraper waits: answered without sessions after {:.1} s; give the scraper a longer timeout (scrape_timeout)",
+            "the scraper waits no longer than {:.1} s for it; raise scrape_timeout, or find out why w is slow",
             waited.as_secs_f64()
         );
         self.log.failed(Outcome::Timeout, &complaint);

@@ -97,7 +97,7 @@ fn who_cannot_wait_for_w_is_answered_in_time_and_alone() {
     assert!(whole.contains("user=\"alice\""), "{whole}");
     assert_eq!(fake.runs(), 1);
     let log = exporter.log();
-    assert!(log[1].contains("w takes longer than the scraper waits"), "{log:#?}");
+    assert!(log[1].contains("w took too long: the scraper waits no longer than 0.5 s"), "{log:#?}");
 }
 
 #[test]
