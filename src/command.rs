@@ -5,6 +5,8 @@ pub mod child;
 use std::{
     env,
     ffi::OsString,
+    fs,
+    io::ErrorKind,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
@@ -210,25 +212,34 @@ fn command(program: &str, arguments: &[String]) -> Result<Command> {
 
 /// Finds a program as a shell would.
 fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
-    const REMEDY: &str = "install it (Debian, Ubuntu: procps; Alpine, Fedora: procps-ng) or name another with --w.command";
-    let runnable = |file: &PathBuf| access(file, Access::EXEC_OK).is_ok() && file.is_file();
+    let is_runnable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     if program.contains('/') {
         let file = PathBuf::from(program);
-        return match file.exists() {
-            true if runnable(&file) => Ok(file),
-            true => Err(anyhow!("no permission to run {program}")),
-            false => Err(anyhow!("there is no {program}: {REMEDY}")),
+        return match fs::metadata(&file) {
+            Ok(_) if is_runnable(&file) => Ok(file),
+            Ok(metadata) if metadata.is_dir() => {
+                Err(anyhow!("{program} is a directory; --w.command must name a program"))
+            }
+            Ok(_) => Err(anyhow!("no permission to run {program}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(anyhow!("{program} not found; --w.command must name an existing program"))
+            }
+            Err(error) => Err(Error::new(error).context(format!("{program} can't be run"))),
         };
     }
     let path = path.cloned().unwrap_or_default();
     let files: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join(program)).collect();
-    if let Some(file) = files.iter().find(|file| runnable(file)) {
+    if let Some(file) = files.iter().find(|file| is_runnable(file)) {
         return Ok(file.clone());
     }
-    match files.iter().find(|file| file.is_file()) {
-        Some(file) => Err(anyhow!("no permission to run {}", file.display())),
-        None => Err(anyhow!("there is no {program} in the PATH {}: {REMEDY}", path.display())),
+    if let Some(file) = files.iter().find(|file| file.is_file()) {
+        return Err(anyhow!("no permission to run {}", file.display()));
     }
+    let remedy = match program {
+        "w" => "install it (Debian, Ubuntu: procps; Alpine, Fedora, RHEL: procps-ng)",
+        _ => "install it, or name another program with --w.command",
+    };
+    Err(anyhow!("{program} not found in PATH ({}); {remedy}", path.display()))
 }
 
 #[cfg(test)]

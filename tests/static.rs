@@ -149,7 +149,7 @@ fn alone_in_the_world_it_says_that_there_is_no_w() {
         );
         until("the reason in the log", || exporter.log().len() == 2);
         assert!(
-            exporter.log()[1].contains("there is no w in the PATH /bin:"),
+            exporter.log()[1].contains("w not found in PATH (/bin); install it"),
             "{:?}",
             exporter.log()
         );

@@ -65,16 +65,35 @@ fn it_is_run_without_a_shell() {
 }
 
 #[test]
-fn a_missing_command_is_named_with_what_to_install() {
-    let log = failure("no-such-w -i", &[], "failed");
-    assert!(log.contains("there is no no-such-w in the PATH ") && log.contains("procps"), "{log}");
-    let log = failure("/no/such/w", &[], "failed");
-    assert!(log.contains("there is no /no/such/w") && log.contains("procps"), "{log}");
+fn what_is_wrong_with_the_command_is_said_of_this_command() {
     let folder = folder();
-    let file = folder.join("w");
+    let (file, inside) = (folder.join("w"), folder.join("w/x"));
     fs::write(&file, "").unwrap();
-    let log = failure(&file.display().to_string(), &[], "failed");
-    assert!(log.contains(&format!("no permission to run {}", file.display())), "{log}");
+    let [folder, file, inside] = [&folder, &file, &inside].map(|path| path.display().to_string());
+    let install = "install it, or name another program with --w.command";
+    for (command, said) in [
+        (
+            "no-such-w -i",
+            format!("no-such-w not found in PATH ({})", std::env::var("PATH").unwrap()),
+        ),
+        ("no-such-w -i", install.to_owned()),
+        ("/no/such", "/no/such not found; --w.command must name an existing program".to_owned()),
+        (&folder, format!("{folder} is a directory; --w.command must name a program")),
+        (&file, format!("no permission to run {file}")),
+        (&inside, format!("{inside} can't be run: Not a directory")),
+    ] {
+        let log = failure(command, &[], "failed");
+        assert!(log.contains(&said) && !log.contains("procps"), "{log}");
+    }
+}
+
+#[test]
+fn only_where_w_itself_is_missing_its_package_is_named() {
+    let exporter = Exporter::start(program().env("PATH", "/nowhere"));
+    exporter.metrics();
+    let said = "w failed: w not found in PATH (/nowhere); install it (Debian, Ubuntu: procps; ";
+    until("a line in the log", || exporter.log().len() == 2);
+    assert!(exporter.log()[1].contains(said), "{:?}", exporter.log());
 }
 
 #[test]
