@@ -9,6 +9,8 @@ mod busybox;
 mod cursor;
 pub mod elapsed;
 pub mod first_line;
+mod head;
+mod layout;
 pub mod login;
 mod procps;
 pub mod resolution;
@@ -21,7 +23,9 @@ use std::io::BufRead;
 use anyhow::{Context, Result, bail};
 
 use elapsed::Interval;
-use first_line::{Clock, FirstLine};
+use first_line::Clock;
+use head::Head;
+use layout::Layout;
 use login::{Login, Span};
 
 /// What one run of `w` printed.
@@ -42,9 +46,7 @@ impl Table<'_> {
     pub fn lists_fewer_than_it_counts(&self) -> bool {
         self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
     }
-}
 
-impl Table<'_> {
     /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login times are of another zone or another
     /// day, and no session gets one.
     pub fn is_of(&self, run: Span) -> bool {
@@ -71,58 +73,6 @@ pub struct Row<'a> {
     pub what: Option<&'a [u8]>,
 }
 
-/// A row, or the name of the first column that does not stand where the header puts it.
-type RowResult<'a> = Result<Row<'a>, &'static str>;
-
-/// Where the columns stand, for each family of programs.
-enum Layout {
-    Procps(procps::Columns),
-    Uutils(uutils::Columns),
-    Bsd(bsd::Columns),
-    Busybox,
-    Toybox,
-}
-
-impl Layout {
-    /// What a header can mean: several layouts where programs share it. Empty for an unknown one.
-    fn of_header(line: &[u8]) -> Vec<Layout> {
-        if line == busybox::HEADER {
-            return vec![Layout::Busybox];
-        }
-        if line == toybox::HEADER {
-            return vec![Layout::Toybox];
-        }
-        let words = words(line);
-        let procps = procps::Columns::of_header(&words).into_iter().map(Layout::Procps);
-        let uutils = uutils::Columns::of_header(&words).into_iter().map(Layout::Uutils);
-        let bsd = bsd::Columns::of_header(&words).into_iter().map(Layout::Bsd);
-        procps.chain(uutils).chain(bsd).collect()
-    }
-
-    fn shows_from(&self) -> bool {
-        match self {
-            Layout::Procps(columns) => columns.shows_from(),
-            Layout::Uutils(_) => false,
-            Layout::Bsd(_) | Layout::Busybox | Layout::Toybox => true,
-        }
-    }
-
-    fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
-        let row = match self {
-            Layout::Procps(columns) => columns.row(line),
-            Layout::Uutils(columns) => columns.row(line),
-            Layout::Bsd(columns) => columns.row(line),
-            Layout::Busybox => busybox::row(line),
-            Layout::Toybox => toybox::row(line),
-        }?;
-        let has_terminal = match self {
-            Layout::Bsd(_) => terminal::is_of_bsd(row.tty),
-            _ => terminal::is_of_linux(row.tty),
-        };
-        Ok(if has_terminal { row } else { Row { idle: None, cpu: None, ..row } })
-    }
-}
-
 /// Reads what `w` printed. The line of uptime and load before the header may be missing or empty.
 ///
 /// # Errors
@@ -134,19 +84,7 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     let Some(printed) = printed.strip_suffix(b"\n") else {
         bail!("its last line is cut off");
     };
-    let (first, rest) = split_line(printed);
-    let mut layouts = Layout::of_header(first);
-    let (first_line, mut body) = if layouts.is_empty() {
-        let (header, rest) = rest.map(split_line).unwrap_or_default();
-        layouts = Layout::of_header(header);
-        (FirstLine::read(first), rest)
-    } else {
-        (FirstLine::default(), rest)
-    };
-    if layouts.is_empty() {
-        let line = rest.map_or(first, |rest| split_line(rest).0);
-        bail!("its header is not known: {}", shown(line));
-    }
+    let Head { first_line, layouts, rows: mut body } = head::read(printed)?;
     let mut lines = Vec::new();
     while let Some(bytes) = body {
         let (line, rest) = split_line(bytes);
@@ -157,9 +95,9 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     Ok(Table { users_reported: first_line.users, clock: first_line.clock, shows_from, rows })
 }
 
-/// Reads all rows in the first layout that fits every one of them; the complaint is about the first layout.
+/// Reads all rows in the first layout that fits every one of them; the complaint is about the one that fits furthest.
 fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Row<'a>>)> {
-    let mut complaint = None;
+    let mut furthest = None;
     for layout in layouts {
         let mut rows = Vec::with_capacity(lines.len());
         let bad = lines.iter().enumerate().find_map(|(index, line)| match layout.row(line) {
@@ -171,10 +109,11 @@ fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Ro
         });
         match bad {
             None => return Ok((layout.shows_from(), rows)),
-            Some(bad) => complaint = complaint.or(Some(bad)),
+            // `None` is less than any.
+            bad => furthest = furthest.max(bad),
         }
     }
-    let (row, column) = complaint.context("its header is not known")?;
+    let (row, column) = furthest.context("its header is not known")?;
     bail!("row {row} does not fit the header in column {column}")
 }
 
@@ -183,30 +122,11 @@ fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut rest = bytes;
     // Most of a row is blanks; this looks for its end many bytes at a time. Reading memory does not fail.
     let length = rest.skip_until(b'\n').unwrap_or(0);
-    let line = bytes.get(..length).unwrap_or_default();
+    let line = &bytes[..length];
     match line.strip_suffix(b"\n") {
         Some(line) => (line, Some(rest)),
         None => (line, None),
     }
-}
-
-/// The words of a header and the byte at which each begins.
-fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
-    let mut start = 0;
-    let mut words = Vec::new();
-    for word in line.split(|&byte| byte == b' ') {
-        if !word.is_empty() {
-            words.push((word, start));
-        }
-        start += word.len() + 1;
-    }
-    words
-}
-
-/// A line for a message: shortened, and nothing in it that moves a terminal's cursor.
-fn shown(line: &[u8]) -> String {
-    let cut = line.get(..60).unwrap_or(line);
-    format!("\"{}\"", cut.escape_ascii())
 }
 
 #[cfg(test)]
@@ -249,7 +169,88 @@ mod tests {
             complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
             "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
         );
-        assert_eq!(complaint(&format!("a\nb\n{HEADER}")), "its header is not known: \"b\"");
+        assert_eq!(
+            complaint(" 10:00:00 up 1 day,  0 user\n"),
+            "no header follows its first line: \" 10:00:00 up 1 day,  0 user\""
+        );
+        assert_eq!(
+            complaint("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\n"),
+            "its header is not known from byte 64 on: \"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\""
+        );
+    }
+
+    #[test]
+    fn a_quoted_header_is_not_cut_before_its_fault() {
+        for blanks in [0, 200, 300, 500, 100_000] {
+            let blanks = " ".repeat(blanks);
+            let misplaced = format!(" 10:00:00 up\nUSER     TTY      FROM{blanks} LOGIN@ WHAT\n");
+            let unknown =
+                format!(" 10:00:00 up\nUSER     TTY      {blanks}VON        LOGIN@ WHAT\n");
+            let garbage = format!("{blanks}{}\n", "x".repeat(100_000));
+            for (text, fault) in
+                [(misplaced, "LOGIN@ WHAT\""), (unknown, "VON     "), (garbage, "x")]
+            {
+                let complaint = complaint(&text);
+                assert!(complaint.starts_with("its header is not known"), "{complaint}");
+                assert!(complaint.contains(fault) && complaint.len() < 600, "{complaint}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_before_the_table_are_shown_as_such() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        let precede =
+            "precede the table, such as a banner; the command must print nothing but the table";
+        assert_eq!(
+            complaint(&format!("Hello\n{first}{HEADER}{ROW}")),
+            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("Hello\n{HEADER}{ROW}")),
+            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("\n*****\nHello\n\n{first}{HEADER}{ROW}")),
+            format!("4 lines {precede}: \"*****\"")
+        );
+        assert_eq!(
+            complaint(&format!("\n\n{HEADER}{ROW}")),
+            format!("a line {}: \"\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("Hallo\n{first}BENUTZER TTY\n{ROW}")),
+            format!(
+                "a line {}: \"Hallo\"; its header is not known: \"BENUTZER TTY\"",
+                precede.replacen("precede", "precedes", 1)
+            )
+        );
+    }
+
+    #[test]
+    fn a_terminals_carriage_returns_are_named() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        for text in
+            [format!("{first}{HEADER}{ROW}"), format!("{HEADER}{ROW}"), "BENUTZER TTY\n".to_owned()]
+        {
+            let complaint = complaint(&text.replace('\n', "\r\n"));
+            assert!(complaint.starts_with("its lines end in a carriage return"), "{complaint}");
+            assert!(
+                complaint.contains("ssh -t") && complaint.contains("docker exec -t"),
+                "{complaint}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_column_is_that_of_the_layout_that_fits_furthest() {
+        let header = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n";
+        let row = "alice    pts/0     09:51    7:06m  0.05   0     tmux\n";
+        let bad = "alice    pts/0     09:51    7:06m  0.05   x     tmux\n";
+        assert_eq!(
+            complaint(&format!("{header}{row}{bad}")),
+            "row 2 does not fit the header in column PCPU"
+        );
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! macOS and NetBSD since 5 stand under their header. OpenBSD and older NetBSD head TTY one column early,
 //! give it two, and let a long user name shift its row.
 
-use super::{Row, RowResult, cursor::Cursor};
+use super::{
+    Row,
+    cursor::Cursor,
+    layout::{Column, RowResult},
+};
 use super::{elapsed::Interval, login::Login};
 
 /// Widths of the columns that vary.
@@ -51,11 +55,12 @@ impl Columns {
             true => cursor.shifting_column(self.user),
             false => cursor.column(self.user),
         };
-        let user = user.ok_or("USER")?;
-        let tty = cursor.column(self.tty).ok_or("TTY")?;
-        let from = cursor.column(self.from).ok_or("FROM")?;
-        let login = cursor.take(7).map(<[u8]>::trim_ascii).and_then(Login::bsd).ok_or("LOGIN@")?;
-        let idle = idle(&mut cursor).ok_or("IDLE")?;
+        let user = user.ok_or(Column::User)?;
+        let tty = cursor.column(self.tty).ok_or(Column::Tty)?;
+        let from = cursor.column(self.from).ok_or(Column::From)?;
+        let login =
+            cursor.take(7).map(<[u8]>::trim_ascii).and_then(Login::bsd).ok_or(Column::Login)?;
+        let idle = idle(&mut cursor).ok_or(Column::Idle)?;
         Ok(Row { user, tty, from, login: Some(login), idle, cpu: None, what: Some(cursor.0) })
     }
 }

@@ -2,8 +2,9 @@
 //! that a long user or terminal name shifts its row.
 
 use super::{
-    Row, RowResult,
+    Row,
     cursor::{Cursor, trim_end},
+    layout::{Column, RowResult},
 };
 use super::{elapsed::Interval, login::Login};
 
@@ -13,13 +14,13 @@ pub const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";
 /// Reads one row.
 pub fn row(line: &[u8]) -> RowResult<'_> {
     let mut cursor = Cursor(line);
-    let user = cursor.shifting_column(15).ok_or("USER")?;
-    let tty = cursor.shifting_column(15).ok_or("TTY")?;
-    let idle = match cursor.column(7).ok_or("IDLE")? {
+    let user = cursor.shifting_column(15).ok_or(Column::User)?;
+    let tty = cursor.shifting_column(15).ok_or(Column::Tty)?;
+    let idle = match cursor.column(7).ok_or(Column::Idle)? {
         // `old` is a day or more, or a terminal last used in the future; `?` is a terminal that is gone.
         b"old" | b"?" => None,
-        text => Some(Interval::busybox(text).ok_or("IDLE")?),
+        text => Some(Interval::busybox(text).ok_or(Column::Idle)?),
     };
-    let login = cursor.column(16).and_then(Login::busybox).ok_or("TIME")?;
+    let login = cursor.column(16).and_then(Login::busybox).ok_or(Column::Time)?;
     Ok(Row { user, tty, from: trim_end(cursor.0), login: Some(login), idle, cpu: None, what: None })
 }

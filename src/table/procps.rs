@@ -15,8 +15,9 @@
 //! short form without one fits both where WHAT begins with a blank, and then that blank is taken for the layout's.
 
 use super::{
-    Row, RowResult,
+    Row,
     cursor::{Cursor, trim_end},
+    layout::{Column, RowResult},
 };
 use crate::table::login::Login;
 
@@ -85,23 +86,23 @@ impl Columns {
     /// Reads one row.
     pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let mut cursor = Cursor(line);
-        let user = cursor.column(self.user).ok_or("USER")?;
-        let tty = cursor.column(8).ok_or("TTY")?;
-        let from = trim_end(cursor.take(self.from.unwrap_or(0)).ok_or("FROM")?);
+        let user = cursor.column(self.user).ok_or(Column::User)?;
+        let tty = cursor.column(8).ok_or(Column::Tty)?;
+        let from = trim_end(cursor.take(self.from.unwrap_or(0)).ok_or(Column::From)?);
         let login = match self.long {
-            true => Some(login(&mut cursor).ok_or("LOGIN@")?),
+            true => Some(login(&mut cursor).ok_or(Column::Login)?),
             false => None,
         };
-        let idle = cursor.procps_interval().ok_or("IDLE")?;
+        let idle = cursor.procps_interval().ok_or(Column::Idle)?;
         let cpu = match self.long {
             true => {
-                let jcpu = cursor.procps_interval().ok_or("JCPU")?;
-                cursor.procps_interval().ok_or("PCPU")?;
+                let jcpu = cursor.procps_interval().ok_or(Column::Jcpu)?;
+                cursor.procps_interval().ok_or(Column::Pcpu)?;
                 jcpu
             }
             false => None,
         };
-        cursor.blanks(self.before_what).ok_or("WHAT")?;
+        cursor.blanks(self.before_what).ok_or(Column::What)?;
         Ok(Row { user, tty, from, login, idle, cpu, what: Some(cursor.0) })
     }
 }

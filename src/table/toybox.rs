@@ -1,8 +1,9 @@
 //! The layout of toybox's `w`: USER and TTY cut to 8, LOGIN@ in 24, FROM in parentheses, cut to 12. No idle time, no WHAT.
 
 use super::{
-    Row, RowResult,
+    Row,
     cursor::{Cursor, trim_end},
+    layout::{Column, RowResult},
 };
 use crate::table::login::Login;
 
@@ -12,13 +13,13 @@ pub const HEADER: &[u8] = b"USER     TTY             LOGIN@              FROM";
 /// Reads one row.
 pub fn row(line: &[u8]) -> RowResult<'_> {
     let mut cursor = Cursor(line);
-    let user = cursor.column(8).ok_or("USER")?;
-    let tty = cursor.column(9).ok_or("TTY")?;
-    let login = cursor.column(24).and_then(Login::toybox).ok_or("LOGIN@")?;
+    let user = cursor.column(8).ok_or(Column::User)?;
+    let tty = cursor.column(9).ok_or(Column::Tty)?;
+    let login = cursor.column(24).and_then(Login::toybox).ok_or(Column::Login)?;
     let from =
-        cursor.0.strip_prefix(b"(").and_then(|from| from.strip_suffix(b")")).ok_or("FROM")?;
+        cursor.0.strip_prefix(b"(").and_then(|from| from.strip_suffix(b")")).ok_or(Column::From)?;
     if from.is_empty() || from.len() > 12 {
-        return Err("FROM");
+        return Err(Column::From);
     }
     Ok(Row {
         user,

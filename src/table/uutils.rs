@@ -3,7 +3,11 @@
 //! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and hour, and a clock time on the
 //! same day of any month: no login time can be told from it.
 
-use super::{Row, RowResult, cursor::Cursor};
+use super::{
+    Row,
+    cursor::Cursor,
+    layout::{Column, RowResult},
+};
 use crate::table::elapsed::{Interval, number};
 
 /// Which of its two forms it is.
@@ -34,21 +38,21 @@ impl Columns {
     /// Reads one row.
     pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let mut cursor = Cursor(line);
-        let user = cursor.column(8).ok_or("USER")?;
-        let tty = cursor.column(if self.long { 9 } else { 8 }).ok_or("TTY")?;
+        let user = cursor.column(8).ok_or(Column::User)?;
+        let tty = cursor.column(if self.long { 9 } else { 8 }).ok_or(Column::Tty)?;
         if self.long {
-            cursor.column(8).filter(|text| text.len() == 5).ok_or("LOGIN@")?;
+            cursor.column(8).filter(|text| text.len() == 5).ok_or(Column::Login)?;
         }
-        let idle = figure(&mut cursor, 6).ok_or("IDLE")?;
+        let idle = figure(&mut cursor, 6).ok_or(Column::Idle)?;
         let idle = match idle {
             b"" => None,
-            _ => Some(Interval::procps(idle).ok_or("IDLE")?),
+            _ => Some(Interval::procps(idle).ok_or(Column::Idle)?),
         };
         let mut cpu = None;
         if self.long {
-            cpu = Some(figure(&mut cursor, 6).and_then(Interval::decimal).ok_or("JCPU")?);
-            let pcpu = figure(&mut cursor, 5).ok_or("PCPU")?;
-            number(pcpu).map(|_| ()).or(Interval::decimal(pcpu).map(|_| ())).ok_or("PCPU")?;
+            cpu = Some(figure(&mut cursor, 6).and_then(Interval::decimal).ok_or(Column::Jcpu)?);
+            let pcpu = figure(&mut cursor, 5).ok_or(Column::Pcpu)?;
+            number(pcpu).map(|_| ()).or(Interval::decimal(pcpu).map(|_| ())).ok_or(Column::Pcpu)?;
         }
         Ok(Row { user, tty, from: b"", login: None, idle, cpu, what: Some(cursor.0) })
     }

@@ -1,0 +1,124 @@
+//! What stands before the rows: the first line and the header. Where something else does, it says what, and how that comes about.
+
+use anyhow::{Result, bail};
+
+use super::{
+    first_line::FirstLine,
+    layout::{Layout, words},
+    split_line,
+};
+
+/// How many lines are looked at for the header that was not where it belongs.
+const SEARCHED: usize = 100;
+
+/// What the rows are read by.
+pub struct Head<'a> {
+    pub first_line: FirstLine,
+    /// Never empty.
+    pub layouts: Vec<Layout>,
+    /// What follows the header's line feed, if there is one.
+    pub rows: Option<&'a [u8]>,
+}
+
+/// Reads the header, and the line before it, which may be missing or empty.
+pub fn read(printed: &[u8]) -> Result<Head<'_>> {
+    let (first, rest) = split_line(printed);
+    let layouts = Layout::of_header(first);
+    if !layouts.is_empty() {
+        return Ok(Head { first_line: FirstLine::default(), layouts, rows: rest });
+    }
+    let first_line = FirstLine::read(first);
+    if let Some((header, rows)) = rest.map(split_line)
+        && (first.is_empty() || first_line != FirstLine::default())
+    {
+        let layouts = Layout::of_header(header);
+        if !layouts.is_empty() {
+            return Ok(Head { first_line, layouts, rows });
+        }
+    }
+    bail!(refusal(printed))
+}
+
+/// Why there is no table.
+fn refusal(printed: &[u8]) -> String {
+    let ended: Vec<&[u8]> = printed.split(|&byte| byte == b'\n').take(SEARCHED).collect();
+    let lines: Vec<&[u8]> =
+        ended.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    let known = lines.iter().position(|line| !Layout::of_header(line).is_empty());
+    let header = known.unwrap_or_else(|| likely_header(&lines));
+    let carriage_return = ended[header].ends_with(b"\r").then(|| {
+        "its lines end in a carriage return: the command has a terminal, as by ssh -t or docker exec -t; leave out -t"
+            .to_owned()
+    });
+    let unknown = known.is_none().then(|| unknown(lines[header]));
+    let reasons = [carriage_return, banner(&lines[..header]), unknown];
+    reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// What stands above the header, less the first line.
+fn banner(above: &[&[u8]]) -> Option<String> {
+    let lines = match above.split_last() {
+        Some((last, before)) if last.is_empty() || is_first_line(last) => before,
+        _ => above,
+    };
+    let line = lines.iter().find(|line| !line.is_empty()).or(lines.first())?;
+    let precede = match lines.len() {
+        1 => "a line precedes".to_owned(),
+        count => format!("{count} lines precede"),
+    };
+    let line = quoted(line, 0);
+    Some(format!(
+        "{precede} the table, such as a banner; the command must print nothing but the table: {line}"
+    ))
+}
+
+fn unknown(header: &[u8]) -> String {
+    if is_first_line(header) {
+        return format!("no header follows its first line: {}", quoted(header, header.len()));
+    }
+    let faulty = faulty_byte(header);
+    let at = match faulty {
+        0 => String::new(),
+        faulty => format!(" from byte {} on", faulty + 1),
+    };
+    format!("its header is not known{at}: {}", quoted(header, faulty))
+}
+
+/// The line that was most probably meant as the header, though it is not known.
+fn likely_header(lines: &[&[u8]]) -> usize {
+    let behind_first_line = || {
+        let first = lines.iter().position(|line| is_first_line(line))?;
+        (first + 1 < lines.len()).then_some(first + 1)
+    };
+    lines
+        .iter()
+        .position(|line| line.starts_with(b"USER"))
+        .or_else(behind_first_line)
+        .or_else(|| lines.iter().position(|line| !line.is_empty()))
+        .unwrap_or(0)
+}
+
+fn is_first_line(line: &[u8]) -> bool {
+    FirstLine::read(line) != FirstLine::default()
+}
+
+/// Where a header ceases to be one: at the first word that none has, or not in this place; at its end, if it is only spaced otherwise.
+fn faulty_byte(line: &[u8]) -> usize {
+    const WORDS: [&[u8]; 8] =
+        [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
+    let mut known = WORDS.iter();
+    let words = words(line);
+    let faulty = words.iter().find(|(word, _)| !known.any(|known| known == word));
+    faulty.map_or(line.len(), |&(_, start)| start)
+}
+
+/// A line for a message: cut behind the faulty byte, never before it, and nothing in it that moves a terminal's cursor.
+fn quoted(line: &[u8], faulty: usize) -> String {
+    // As much as a header with the widest columns.
+    const BEFORE: usize = 400;
+    const BEHIND: usize = 60;
+    let start = faulty.saturating_sub(BEFORE);
+    let cut = &line[start..line.len().min(faulty + BEHIND)];
+    let ellipsis = if start > 0 { "…" } else { "" };
+    format!("{ellipsis}\"{}\"", cut.escape_ascii())
+}

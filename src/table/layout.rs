@@ -1,0 +1,102 @@
+//! Which layouts a header can mean, and how each reads a row.
+
+use std::fmt;
+
+use super::{Row, bsd, busybox, procps, terminal, toybox, uutils};
+
+/// Where the columns stand, for each family of programs.
+pub enum Layout {
+    Procps(procps::Columns),
+    Uutils(uutils::Columns),
+    Bsd(bsd::Columns),
+    Busybox,
+    Toybox,
+}
+
+/// A column, in the order of the programs that share a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    User,
+    Tty,
+    From,
+    Login,
+    Idle,
+    Time,
+    Jcpu,
+    Pcpu,
+    What,
+}
+
+/// A row, or the first column that does not stand where the header puts it.
+pub type RowResult<'a> = Result<Row<'a>, Column>;
+
+impl fmt::Display for Column {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Column::User => "USER",
+            Column::Tty => "TTY",
+            Column::From => "FROM",
+            Column::Login => "LOGIN@",
+            Column::Idle => "IDLE",
+            Column::Time => "TIME",
+            Column::Jcpu => "JCPU",
+            Column::Pcpu => "PCPU",
+            Column::What => "WHAT",
+        })
+    }
+}
+
+impl Layout {
+    /// What a header can mean: several layouts where programs share it. Empty for an unknown one.
+    pub fn of_header(line: &[u8]) -> Vec<Layout> {
+        if line == busybox::HEADER {
+            return vec![Layout::Busybox];
+        }
+        if line == toybox::HEADER {
+            return vec![Layout::Toybox];
+        }
+        let words = words(line);
+        let procps = procps::Columns::of_header(&words).into_iter().map(Layout::Procps);
+        let uutils = uutils::Columns::of_header(&words).into_iter().map(Layout::Uutils);
+        let bsd = bsd::Columns::of_header(&words).into_iter().map(Layout::Bsd);
+        procps.chain(uutils).chain(bsd).collect()
+    }
+
+    /// Whether there is a FROM column.
+    pub fn shows_from(&self) -> bool {
+        match self {
+            Layout::Procps(columns) => columns.shows_from(),
+            Layout::Uutils(_) => false,
+            Layout::Bsd(_) | Layout::Busybox | Layout::Toybox => true,
+        }
+    }
+
+    /// Reads one row.
+    pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
+        let row = match self {
+            Layout::Procps(columns) => columns.row(line),
+            Layout::Uutils(columns) => columns.row(line),
+            Layout::Bsd(columns) => columns.row(line),
+            Layout::Busybox => busybox::row(line),
+            Layout::Toybox => toybox::row(line),
+        }?;
+        let has_terminal = match self {
+            Layout::Bsd(_) => terminal::is_of_bsd(row.tty),
+            _ => terminal::is_of_linux(row.tty),
+        };
+        Ok(if has_terminal { row } else { Row { idle: None, cpu: None, ..row } })
+    }
+}
+
+/// The words of a header and the byte at which each begins.
+pub fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
+    let mut start = 0;
+    let mut words = Vec::new();
+    for word in line.split(|&byte| byte == b' ') {
+        if !word.is_empty() {
+            words.push((word, start));
+        }
+        start += word.len() + 1;
+    }
+    words
+}
