@@ -6,6 +6,7 @@ use std::{fmt::Write, time::Duration};
 use crate::{
     command::Outcome,
     metrics::VERSION,
+    run_log::NOT_IN_UTC,
     scrape::Snapshot,
     session::{CommandShown, Origin, Session},
     table::login::{LoginTime, utc},
@@ -79,6 +80,9 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
     );
     for problem in snapshot.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
         put_alarm(&mut page, "Sessions may be missing.", problem);
+    }
+    if !snapshot.in_utc {
+        put_alarm(&mut page, "There are no login times.", NOT_IN_UTC);
     }
     match &snapshot.sessions {
         Some(sessions) => put_sessions(&mut page, sessions, settings.command),

@@ -12,7 +12,12 @@ pub struct RunLog {
     /// More users are counted than listed, and it is not known why. Logged once: it comes and goes with the sessions.
     leftovers_logged: bool,
     without_from: bool,
+    not_in_utc: bool,
 }
+
+/// Why there are no login times, and what to do.
+pub const NOT_IN_UTC: &str = "the clock in the first line of w does not show the time in UTC; \
+     a wrapper has dropped TZ (--w.command \"ssh host env TZ=UTC0 LC_ALL=C w -i\" sets it), or the table is an old one";
 
 impl RunLog {
     /// A run gave no table.
@@ -30,7 +35,7 @@ impl RunLog {
     }
 
     /// A run gave a table.
-    pub fn worked(&mut self, table: &Table, visibility: Option<Visibility>) {
+    pub fn worked(&mut self, table: &Table, visibility: Option<Visibility>, in_utc: bool) {
         if self.failing.take().is_some() {
             log::info(&format!("w works again after {}", counted(self.failed_runs, "failed run")));
             self.failed_runs = 0;
@@ -53,6 +58,10 @@ impl RunLog {
             log::warn("w shows no FROM column: every session has an empty ip and counts as local");
         }
         self.without_from = !table.shows_from;
+        if !in_utc && !self.not_in_utc {
+            log::warn(&format!("serving no login times: {NOT_IN_UTC}"));
+        }
+        self.not_in_utc = !in_utc;
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub complaint: Option<String>,
     /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
     pub visibility: Option<Visibility>,
+    /// Whether `w` ran in UTC, as far as its clock tells. Otherwise there are no login times.
+    pub in_utc: bool,
     users_reported: Option<u64>,
     runs: [u64; 4],
     last_success: Option<Moment>,
@@ -166,12 +168,14 @@ impl History {
             Ok(table) => {
                 self.count(Outcome::Ok, ended);
                 let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
-                self.log.worked(&table, visibility);
                 let span = clock::span(self.began, ended);
+                let in_utc = table.is_of(span);
+                self.log.worked(&table, visibility, in_utc);
                 let sessions = session::of_table(&table, span, self.options.command);
                 let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
                 snapshot.users_reported = table.users_reported;
                 snapshot.visibility = visibility;
+                snapshot.in_utc = in_utc;
                 snapshot.sessions = Some(sessions);
                 snapshot
             }
@@ -195,6 +199,7 @@ impl History {
             sessions: None,
             complaint,
             visibility: None,
+            in_utc: true,
             users_reported: None,
             runs: self.runs,
             last_success: self.last_success,

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter");
@@ -27,6 +27,13 @@ alice    pts/0    203.0.113.7      00:16    1:13   0.02s   ?    vim notes.txt
 alice    pts/5    tmux(1234).%0    Sat19    3days  0.00s   ?    -bash
 root     tty1     -                15Oct26  3:26m  0.00s   ?    /usr/bin/mysql -psecret
 ";
+
+/// The table with the clock of now, as `w` would print it.
+fn table_of_now() -> String {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    TABLE.replace("00:17:39", &format!("{hour:02}:{minute:02}:{second:02}"))
+}
 
 /// The path of a fixture.
 pub fn fixture(name: &str) -> String {
@@ -53,7 +60,7 @@ pub struct FakeW {
 impl FakeW {
     pub fn new(script: &str) -> FakeW {
         let folder = folder();
-        fs::write(folder.join("table"), TABLE).unwrap();
+        fs::write(folder.join("table"), table_of_now()).unwrap();
         let fake = FakeW { folder };
         fake.becomes(script);
         fake

@@ -1,6 +1,6 @@
 //! What `w` is given, and what becomes of one that fails.
 
-use std::{fs, time::Duration};
+use std::{fs, time::Duration, time::SystemTime};
 
 use crate::harness::{
     Exporter, FakeW, TABLE, folder, once, program, samples, signal, until, within,
@@ -119,7 +119,7 @@ fn what_is_no_table_is_unreadable() {
         ("true", "it printed nothing"),
         ("echo hello", "its header is not known"),
         ("head -c 100000 /dev/urandom; echo", "its header is not known"),
-        ("printf 'a\\0b\\n\\377\\n'", "its header is not known: \\\"\\xff\\\""),
+        ("printf 'a\\0b\\n\\377\\n'", "its header is not known: \\\"a\\x00b\\\""),
         ("cat $TABLE; printf 'bob      pts'", "its last line is cut off"),
         ("cat $TABLE; echo 'bob      pts/9'", "row 4 does not fit the header in column TTY"),
     ] {
@@ -273,6 +273,28 @@ fn entries_without_a_process_are_logged_once() {
     let log = exporter.log();
     assert_eq!(log.len(), 2, "{log:#?}");
     assert!(log[1].contains("w counts 34 users but lists 3") && log[1].contains("killed sshd"));
+}
+
+#[test]
+fn without_utc_there_are_no_login_times_and_the_log_and_the_page_say_why() {
+    let fake = FakeW::new("");
+    // Half a day away from now, in whichever half of the day this is.
+    let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 3600;
+    let away = (hours + 12) % 24;
+    fake.becomes(&format!("sed '1s/^ *..:/ {away:02}:/' $TABLE"));
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+    for _ in 0..2 {
+        let metrics = exporter.metrics();
+        assert!(metrics.contains("user=\"alice\""), "{metrics}");
+        assert!(!metrics.contains("login_timestamp_seconds{"), "{metrics}");
+    }
+    let log = exporter.log();
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log[1].contains("serving no login times") && log[1].contains("env TZ=UTC0"));
+    let page = exporter.get("/").body;
+    assert!(page.contains("There are no login times.") && page.contains("TZ=UTC0"), "{page}");
+    fake.becomes("cat $TABLE");
+    assert!(exporter.metrics().contains("login_timestamp_seconds{"));
 }
 
 #[test]
