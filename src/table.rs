@@ -91,12 +91,19 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
         lines.push(line);
         body = rest;
     }
-    let (shows_from, rows) = read_rows(&layouts, &lines)?;
+    let (layout, rows) = read_rows(&layouts, &lines)?;
+    if layout.counts_rows() {
+        check_count(rows.len(), first_line.users)?;
+    }
+    let shows_from = layout.shows_from();
     Ok(Table { users_reported: first_line.users, clock: first_line.clock, shows_from, rows })
 }
 
 /// Reads all rows in the first layout that fits every one of them; the complaint is about the one that fits furthest.
-fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Row<'a>>)> {
+fn read_rows<'a, 'l>(
+    layouts: &'l [Layout],
+    lines: &[&'a [u8]],
+) -> Result<(&'l Layout, Vec<Row<'a>>)> {
     let mut furthest = None;
     for layout in layouts {
         let mut rows = Vec::with_capacity(lines.len());
@@ -108,13 +115,27 @@ fn read_rows<'a>(layouts: &[Layout], lines: &[&'a [u8]]) -> Result<(bool, Vec<Ro
             Err(column) => Some((index + 1, column)),
         });
         match bad {
-            None => return Ok((layout.shows_from(), rows)),
+            None => return Ok((layout, rows)),
             // `None` is less than any.
             bad => furthest = furthest.max(bad),
         }
     }
     let (row, column) = furthest.context("its header is not known")?;
     bail!("row {row} does not fit the header in column {column}")
+}
+
+/// Holds the rows against the users that the first line counts.
+fn check_count(rows: usize, users: Option<u64>) -> Result<()> {
+    const FORGED: &str = "in uutils' w a line feed in a command line can forge a row";
+    match users {
+        None => bail!("no first line counts the rows, and {FORGED}"),
+        Some(users) if users == rows as u64 => Ok(()),
+        Some(users) => {
+            let user = if users == 1 { "user" } else { "users" };
+            let row = if rows == 1 { "row" } else { "rows" };
+            bail!("its first line counts {users} {user}, but it has {rows} {row}; {FORGED}")
+        }
+    }
 }
 
 /// The first line, and what follows its line feed, if there is one.
@@ -245,6 +266,8 @@ mod tests {
     #[test]
     fn the_column_is_that_of_the_layout_that_fits_furthest() {
         let header = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n";
+        let header =
+            format!(" 10:00:00 up 3 min,  2 users,  load average: 0.00, 0.00, 0.00\n{header}");
         let row = "alice    pts/0     09:51    7:06m  0.05   0     tmux\n";
         let bad = "alice    pts/0     09:51    7:06m  0.05   x     tmux\n";
         assert_eq!(

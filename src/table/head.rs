@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{
     first_line::FirstLine,
     layout::{Layout, words},
-    split_line,
+    split_line, uutils,
 };
 
 /// How many lines are looked at for the header that was not where it belongs.
@@ -75,6 +75,12 @@ fn banner(above: &[&[u8]]) -> Option<String> {
 fn unknown(header: &[u8]) -> String {
     if is_first_line(header) {
         return format!("no header follows its first line: {}", quoted(header, header.len()));
+    }
+    if uutils::is_older_header(header) {
+        return format!(
+            "its header is that of uutils' w before April 2025, in which no line counts the rows, so that anybody can forge one; update it: {}",
+            quoted(header, header.len())
+        );
     }
     let faulty = faulty_byte(header);
     let at = match faulty {

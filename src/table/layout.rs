@@ -71,6 +71,11 @@ impl Layout {
         }
     }
 
+    /// Whether the rows are only those that the first line counts: others are forged.
+    pub fn counts_rows(&self) -> bool {
+        matches!(self, Layout::Uutils(_))
+    }
+
     /// Reads one row.
     pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let row = match self {

@@ -1,20 +1,35 @@
-//! The layout of uutils' `w`: procps' header without FROM, and figures of its own behind it.
+//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and figures of its own behind it.
+//!
+//! Columns are padded by characters. USER alone is cut, to 8; all others are printed whole, so that a figure can fill its column and
+//! touch the next one, or overrun it and shift what follows:
+//!
+//! | | long form | short form |
+//! |---|---|---|
+//! | USER | 9 | 9 |
+//! | TTY | 10 | 9 |
+//! | LOGIN@ | 9, of which it takes 5 | |
+//! | IDLE | 6, and a blank | 7 |
+//! | JCPU | 7, two decimals | |
+//! | PCPU | 6, up to two decimals and no zero at the end | |
 //!
 //! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and hour, and a clock time on the
-//! same day of any month: no login time can be told from it.
+//! same day of any month: no login time can be told from it. A line feed in a command line is printed as it is, so that only the
+//! count in the first line tells how many rows there are.
 
 use super::{
     Row,
-    cursor::Cursor,
     layout::{Column, RowResult},
 };
-use crate::table::elapsed::{Interval, number};
+use crate::table::elapsed::{Interval, two_digits};
 
 /// Which of its two forms it is.
 pub struct Columns {
     /// LOGIN@, JCPU and PCPU are shown.
     long: bool,
 }
+
+/// What is left of a row.
+struct Rest<'a>(&'a str);
 
 impl Columns {
     /// The layout that a header can mean.
@@ -37,30 +52,238 @@ impl Columns {
 
     /// Reads one row.
     pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
-        let mut cursor = Cursor(line);
-        let user = cursor.column(8).ok_or(Column::User)?;
-        let tty = cursor.column(if self.long { 9 } else { 8 }).ok_or(Column::Tty)?;
-        if self.long {
-            cursor.column(8).filter(|text| text.len() == 5).ok_or(Column::Login)?;
-        }
-        let idle = figure(&mut cursor, 6).ok_or(Column::Idle)?;
+        // It prints nothing but UTF-8.
+        let mut rest = Rest(str::from_utf8(line).map_err(|_| Column::User)?);
+        let user = rest.column(9).ok_or(Column::User)?;
+        let (tty, idle, cpu) = if self.long { rest.long_figures()? } else { rest.short_figures()? };
         let idle = match idle {
-            b"" => None,
-            _ => Some(Interval::procps(idle).ok_or(Column::Idle)?),
+            "" => None,
+            idle => Some(Interval::procps(idle.as_bytes()).ok_or(Column::Idle)?),
         };
-        let mut cpu = None;
-        if self.long {
-            cpu = Some(figure(&mut cursor, 6).and_then(Interval::decimal).ok_or(Column::Jcpu)?);
-            let pcpu = figure(&mut cursor, 5).ok_or(Column::Pcpu)?;
-            number(pcpu).map(|_| ()).or(Interval::decimal(pcpu).map(|_| ())).ok_or(Column::Pcpu)?;
-        }
-        Ok(Row { user, tty, from: b"", login: None, idle, cpu, what: Some(cursor.0) })
+        Ok(Row {
+            user: user.as_bytes(),
+            tty: tty.as_bytes(),
+            from: b"",
+            login: None,
+            idle,
+            cpu,
+            what: Some(rest.0.as_bytes()),
+        })
     }
 }
 
-/// A figure padded on its right, and the blank behind it.
-fn figure<'a>(cursor: &mut Cursor<'a>, width: usize) -> Option<&'a [u8]> {
-    let figure = cursor.padded_word(width)?;
-    cursor.blanks(1)?;
-    Some(figure)
+/// A row of before April 2025 is told from procps' by its header: LOGIN@ one column further left, or tabs.
+pub fn is_older_header(line: &[u8]) -> bool {
+    matches!(
+        line,
+        b"USER     TTY      LOGIN@   IDLE   JCPU   PCPU WHAT"
+            | b"USER\tTTY\tLOGIN@\tIDLE\tJCPU\tPCPU\tWHAT"
+            | b"USER\tTTY\tIDLE\tWHAT"
+    )
+}
+
+type Figures<'a> = (&'a str, &'a str, Option<Interval>);
+
+impl<'a> Rest<'a> {
+    /// TTY, IDLE and JCPU.
+    fn long_figures(&mut self) -> Result<Figures<'a>, Column> {
+        let tty = self.column(10).or_else(|| self.overrun_before_login()).ok_or(Column::Tty)?;
+        let login = self.column(9).ok_or(Column::Login)?;
+        is_login(login.as_bytes()).then_some(()).ok_or(Column::Login)?;
+        let idle = self.interval(6).ok_or(Column::Idle)?;
+        self.blanks(1).ok_or(Column::Idle)?;
+        let jcpu = self.figure(7, decimals(self.0, 2..=2)).ok_or(Column::Jcpu)?;
+        let cpu = Interval::decimal(jcpu.as_bytes()).ok_or(Column::Jcpu)?;
+        self.figure(6, pcpu(self.0)).ok_or(Column::Pcpu)?;
+        Ok((tty, idle, Some(cpu)))
+    }
+
+    /// TTY and IDLE.
+    fn short_figures(&mut self) -> Result<Figures<'a>, Column> {
+        let tty = self.column(9).or_else(|| self.overrun_before_idle()).ok_or(Column::Tty)?;
+        let idle = self.interval(7).ok_or(Column::Idle)?;
+        Ok((tty, idle, None))
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<&'a str> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn blanks(&mut self, count: usize) -> Option<()> {
+        self.take(count)?.bytes().all(|byte| byte == b' ').then_some(())
+    }
+
+    /// A column of that many characters, the last of them a blank, less the blanks behind it.
+    fn column(&mut self, width: usize) -> Option<&'a str> {
+        let (last, char) = self.0.char_indices().nth(width - 1)?;
+        if char != ' ' {
+            return None;
+        }
+        self.take(last + 1).map(|text| text.trim_end_matches(' '))
+    }
+
+    /// A figure of that many bytes, padded to that many.
+    fn figure(&mut self, width: usize, length: Option<usize>) -> Option<&'a str> {
+        let length = length?;
+        let figure = self.take(length)?;
+        self.blanks(width.saturating_sub(length))?;
+        Some(figure)
+    }
+
+    /// An idle time, which is empty in the old style (`w -o`).
+    fn interval(&mut self, width: usize) -> Option<&'a str> {
+        let length = if self.0.starts_with(' ') { Some(0) } else { interval(self.0) };
+        self.figure(width, length)
+    }
+
+    /// A terminal's name that is longer than its column and so touches LOGIN@.
+    fn overrun_before_login(&mut self) -> Option<&'a str> {
+        let word = self.0.split(' ').next()?;
+        let tty = word.get(..word.len().checked_sub(5)?)?;
+        (tty.chars().count() >= 10).then_some(())?;
+        self.take(tty.len())
+    }
+
+    /// A terminal's name that is longer than its column and so touches IDLE: both hold digits, and only the padding
+    /// behind tells where one ends. Where WHAT begins with a blank, it may not, and then there is no reading.
+    fn overrun_before_idle(&mut self) -> Option<&'a str> {
+        let word = self.0.split(' ').next()?;
+        let ends = word.char_indices().skip(9).map(|(at, _)| at);
+        let mut fitting = ends.filter(|&end| {
+            let mut rest = Rest(&self.0[end..]);
+            rest.interval(7).is_some()
+        });
+        let end = fitting.next()?;
+        match fitting.next() {
+            None => self.take(end),
+            Some(_) => None,
+        }
+    }
+}
+
+/// `09:51` or `Mon23`.
+fn is_login(text: &[u8]) -> bool {
+    let is_number = |text| two_digits(text).is_some();
+    match text {
+        [hour @ .., b':', minute_tens, minute_ones] if hour.len() == 2 => {
+            is_number(hour) && is_number(&[*minute_tens, *minute_ones])
+        }
+        [weekday @ .., day_tens, day_ones] if weekday.len() == 3 => {
+            weekday.iter().all(u8::is_ascii_alphabetic) && is_number(&[*day_tens, *day_ones])
+        }
+        _ => false,
+    }
+}
+
+/// How many digits a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// The length of the number that a text begins with, of so many decimals.
+fn decimals(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<usize> {
+    let whole = digits(text);
+    let places = digits(text.get(whole..)?.strip_prefix('.')?).min(*count.end());
+    (whole > 0 && count.contains(&places)).then_some(whole + 1 + places)
+}
+
+/// The length of PCPU: as short as a number is written.
+fn pcpu(text: &str) -> Option<usize> {
+    let whole = digits(text);
+    let decimals = decimals(text, 1..=2).map(|length| text[..length].trim_end_matches('0').len());
+    (whole > 0).then_some(decimals.filter(|&length| length > whole + 1).unwrap_or(whole))
+}
+
+/// The length of the idle time that a text begins with: `0.05s`, `1:05`, `1:05m`, `2days`. Of numbers, none but 0 begins with a zero.
+fn interval(text: &str) -> Option<usize> {
+    let whole = digits(text);
+    let figure = text.get(..whole)?;
+    let rest = text.get(whole..)?;
+    let length = if rest.starts_with("days") {
+        whole + 4
+    } else if rest.starts_with('.') {
+        let length = decimals(text, 2..=2)?;
+        text.get(length..)?.starts_with('s').then_some(length + 1)?
+    } else {
+        (rest.starts_with(':') && digits(rest.get(1..)?) == 2).then_some(())?;
+        let length = whole + 3;
+        if text.get(length..)?.starts_with('m') { length + 1 } else { length }
+    };
+    let zero = figure == "0" && rest.starts_with('.');
+    (zero || whole > 0 && !figure.starts_with('0')).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_time_is_written_as_short_as_it_can_be() {
+        for (text, read) in [
+            ("0     -bash", "0"),
+            ("0.4   /usr/bin/zsh", "0.4"),
+            ("12.5  zsh", "12.5"),
+            ("123.45/usr/bin/kded5", "123.45"),
+            ("123.457zip", "123.45"),
+            ("1000.507zip", "1000.5"),
+            ("1000.00.sh", "1000"),
+            ("123456./x", "123456"),
+            ("100.05", "100.05"),
+        ] {
+            assert_eq!(pcpu(text).map(|length| &text[..length]), Some(read), "{text}");
+        }
+        assert_eq!(pcpu(".5"), None);
+        assert_eq!(pcpu("x"), None);
+    }
+
+    #[test]
+    fn an_idle_time_ends_by_itself() {
+        for (text, read) in [
+            ("0.05s  vim", "0.05s"),
+            ("59.99s vim", "59.99s"),
+            ("1:05   vim", "1:05"),
+            ("47:59m vim", "47:59m"),
+            ("100daysvim", "100days"),
+            ("1000daysm", "1000days"),
+        ] {
+            assert_eq!(interval(text).map(|length| &text[..length]), Some(read), "{text}");
+        }
+        for text in [
+            "", "s", "00.05s", "05:00", "0days", "0:05", "1:5", "1:055", "1.5s", "1.05", "1day",
+            "1.",
+        ] {
+            assert_eq!(interval(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_time_is_a_clock_time_or_a_weekday_and_a_day() {
+        for text in ["09:51", "Mon23", "Sat31"] {
+            assert!(is_login(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["", "9:51", "09:5", "0951", "Mo231", "Mon2", "Mon 3", "M0n23", "a9:51", "09:5x"]
+        {
+            assert!(!is_login(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_touches_the_idle_time_is_read_where_it_can_end_in_one_place_only() {
+        let tty = |text| Rest(text).overrun_before_idle();
+        assert_eq!(tty("lxc/console0.05s  vim"), Some("lxc/console"));
+        assert_eq!(tty("pts/123451:05m  vim"), Some("pts/12345"));
+        assert_eq!(tty("pts/123452days  vim"), Some("pts/12345"));
+        assert_eq!(tty("pts/12345100daysvim"), Some("pts/12345"));
+        assert_eq!(tty("pts/1234510.05s vim"), Some("pts/12345"));
+        assert_eq!(
+            tty("pts/1234510.05s  vim"),
+            None,
+            "or it is pts/123451, and WHAT begins without a blank"
+        );
+        assert_eq!(tty("pts/1234522days  vim"), None);
+        assert_eq!(tty("pts/12345"), None);
+    }
 }
