@@ -9,7 +9,8 @@ use crate::{
     run_log::NOT_IN_UTC,
     scrape::Snapshot,
     session::{CommandShown, Origin, Session},
-    table::login::{LoginTime, utc},
+    table::civil::utc,
+    table::login::LoginTime,
     table::resolution::Resolution,
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::fs::fstat;
 
-use crate::{clock, table::login::utc};
+use crate::{clock, table::civil::utc};
 
 /// Writes one line about what the program does or sees. Whatever `w` or a client put into the message, it stays one line and moves no
 /// cursor.

@@ -102,12 +102,19 @@ fn text(bytes: &[u8]) -> Box<str> {
 /// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged in.
 /// It comes from nowhere; a row with an address is a login, whatever it runs.
 fn is_service_manager(row: &Row) -> bool {
-    let mut words = row.what.unwrap_or_default().split(|&byte| byte == b' ');
-    let program = words.next().unwrap_or_default();
+    let Some((program, arguments)) = row.what.and_then(first_word) else {
+        return false;
+    };
     row.tty.is_empty()
         && matches!(row.from, b"" | b"-")
         && (program == b"systemd" || program.ends_with(b"/systemd"))
-        && words.next() == Some(b"--user")
+        && arguments.strip_prefix(b"--user").is_some_and(|rest| matches!(rest, [] | [b' ', ..]))
+}
+
+/// A command line up to its first blank, and what follows; `None` where it is a program without arguments.
+fn first_word(what: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = what.iter().position(|&byte| byte == b' ')?;
+    Some((&what[..end], &what[end + 1..]))
 }
 
 /// Local are `-`, nothing, X displays, tmux, screen, terminals and display managers of this host; all else is remote.
@@ -137,9 +144,13 @@ fn is_terminal(name: &[u8]) -> bool {
 
 /// The name of the program in a command line: `-bash` is bash, `/usr/bin/vim x` is vim, `sshd: eve@notty` is sshd.
 fn program_name(what: &[u8]) -> &[u8] {
-    let mut words = what.split(|&byte| byte == b' ');
-    let first = words.find(|word| !word.is_empty()).unwrap_or_default();
-    let name = first.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let leading = what.iter().take_while(|&&byte| byte == b' ').count();
+    let what = &what[leading..];
+    let program = first_word(what).map_or(what, |(program, _)| program);
+    let name = match program.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => &program[slash + 1..],
+        None => program,
+    };
     let name = name.strip_suffix(b":").unwrap_or(name);
     match name {
         // All that `w` shows of a process without a command line.
@@ -267,6 +278,8 @@ mod tests {
             ("[python3] <defunct>", "[python3]"),
             ("-", "-"),
             ("", ""),
+            ("   ", ""),
+            ("/usr/bin/", ""),
         ] {
             assert_eq!(program_name(what.as_bytes()), name.as_bytes(), "{what}");
         }

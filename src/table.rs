@@ -6,6 +6,7 @@
 
 mod bsd;
 mod busybox;
+pub mod civil;
 mod cursor;
 pub mod elapsed;
 pub mod first_line;
@@ -278,9 +279,7 @@ mod tests {
 
     #[test]
     fn a_row_that_ends_early_is_refused_and_its_column_named() {
-        let cut_at = |end: usize| {
-            complaint(&format!("{HEADER}{ROW}{}\n", ROW.get(..end).unwrap_or_default()))
-        };
+        let cut_at = |end: usize| complaint(&format!("{HEADER}{ROW}{}\n", &ROW[..end]));
         assert_eq!(cut_at(0), "row 2 does not fit the header in column USER");
         assert_eq!(cut_at(12), "row 2 does not fit the header in column TTY");
         assert_eq!(cut_at(24), "row 2 does not fit the header in column FROM");

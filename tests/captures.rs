@@ -3,7 +3,7 @@
 //!
 //! `GOLDEN=rewrite cargo test --test captures` writes the golden files; `git diff` is the review.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     fs,

@@ -13,8 +13,9 @@ use what::{
     session::{self, CommandShown, Session},
     table::{
         self, Table,
+        civil::utc,
         elapsed::Interval,
-        login::{LoginTime, Span, utc},
+        login::{LoginTime, Span},
         resolution::Resolution,
     },
 };

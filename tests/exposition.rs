@@ -1,7 +1,7 @@
 //! Whatever users, terminals, hosts and commands are called, the answer is read back by an independent parser to the same labels,
 //! with no sample twice, in both formats.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 

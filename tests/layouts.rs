@@ -1,6 +1,6 @@
 //! Printers of each layout, as the programs' sources have them, with random fields: what they print is read back the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use what::{

@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
     /// How many blanks come next, and past them.
     pub fn leading_blanks(&mut self) -> usize {
         let count = self.0.iter().take_while(|&&byte| byte == b' ').count();
-        self.0 = self.0.get(count..).unwrap_or_default();
+        self.0 = &self.0[count..];
         count
     }
 

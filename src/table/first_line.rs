@@ -2,13 +2,10 @@
 //! and toybox (` 00:17:39 up  1:25, 34 users,  load average: …`) and of the BSDs (` 9:03AM  up 33 secs, 1 user, load averages: …`).
 
 use super::{
+    civil::{DAY, HOUR, MINUTE},
     elapsed::{number, pair, two_digits},
     login::Span,
 };
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// What it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,10 @@
-//! The login times in LOGIN@ and TIME. Knows their forms and the calendar, in UTC; takes the time of the run from outside.
+//! The login times in LOGIN@ and TIME. Knows their forms; takes the time of the run from outside.
 
-use crate::{
-    table::elapsed::{number, pair, two_digits},
-    table::resolution::Resolution,
+use crate::table::{
+    civil::{DAY, HOUR, MINUTE, days_of_date, weekday_of, year_of},
+    elapsed::{number, pair, two_digits},
+    resolution::Resolution,
 };
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// A login time as `w` prints it: most forms leave out what the reader knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +155,6 @@ impl Login {
     }
 }
 
-/// The UTC date and time of a moment: year, month, day, hour, minute, second.
-pub fn utc(unix: i64) -> (i64, i64, i64, i64, i64, i64) {
-    let (days, seconds) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
-    let (year, month, day) = date_of(days);
-    (year, month, day, seconds / HOUR, seconds % HOUR / MINUTE, seconds % MINUTE)
-}
-
 const WEEKDAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
 const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -202,48 +192,15 @@ fn clock(text: &[u8]) -> Option<i64> {
     (text.len() == 8).then_some(signed(hour) * HOUR + signed(minute) * MINUTE + signed(second))
 }
 
-/// Day 0, the first of 1970, was a Thursday.
-fn weekday_of(days: i64) -> i64 {
-    (days + 4).rem_euclid(7)
-}
-
-fn year_of(days: i64) -> i64 {
-    date_of(days).0
-}
-
-/// Days since 1970-01-01 of a date that exists. Years begin in March here, so that the leap day comes last
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn days_of_date(year: i64, month: i64, day: i64) -> Option<i64> {
-    let (march_year, from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
-    let (era, of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));
-    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
-    (date_of(days) == (year, month, day)).then_some(days)
-}
-
-/// The date of a day counted from 1970-01-01; the reverse of `days_of_date`, from the same source.
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * of_era + of_era / 4 - of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let month = (from_march + 2) % 12 + 1;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    (era * 400 + of_era + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     /// `2026-11-24 00:17:39` as Unix seconds.
     fn at(text: &str) -> i64 {
-        let part = |from: usize, to: usize| -> i64 {
-            text.get(from..to).and_then(|part| part.parse().ok()).unwrap_or(0)
-        };
-        let days = days_of_date(part(0, 4), part(5, 7), part(8, 10)).unwrap_or(i64::MIN / DAY);
+        let part = |from: usize, to: usize| -> i64 { text[from..to].parse().unwrap() };
+        let days = days_of_date(part(0, 4), part(5, 7), part(8, 10)).unwrap();
         days * DAY + part(11, 13) * HOUR + part(14, 16) * MINUTE + part(17, 19)
     }
 
@@ -372,14 +329,5 @@ mod tests {
             Some(Login::Exact(at("2026-11-24 00:15:28")))
         );
         assert_eq!(Login::toybox(b"Tue Jan 19 03:14:07 2038"), Some(Login::Exact(2_147_483_647)));
-    }
-
-    #[test]
-    fn dates_and_day_numbers_are_each_others_reverse() {
-        for days in -800_000..800_000 {
-            let (year, month, day) = date_of(days);
-            assert_eq!(days_of_date(year, month, day), Some(days));
-        }
-        assert_eq!(utc(1_795_479_356), (2026, 11, 24, 0, 15, 56));
     }
 }
