@@ -6,6 +6,8 @@
 #[path = "program/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+#[path = "booted/kinds.rs"]
+mod kinds;
 #[path = "booted/logins.rs"]
 mod logins;
 #[path = "booted/machine.rs"]
@@ -193,4 +195,28 @@ fn the_init_script_under_openrc() {
     assert!(!refused.status.success(), "{refused:?}");
     assert!(machine.try_get("/metrics").is_none());
     println!("{}", machine.says(&format!("cat /var/log/{NAME}.log")));
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn who_is_seen_on_debian_11() {
+    who_is_seen("bullseye", "Debian 11");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn who_is_seen_on_debian_12() {
+    who_is_seen("bookworm", "Debian 12");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn who_is_seen_on_debian_13() {
+    who_is_seen("trixie", "Debian 13");
+}
+
+fn who_is_seen(suite: &str, system: &str) {
+    let machine = Machine::boot(suite);
+    install(&machine);
+    kinds::each_is_seen_as_it_should_be(&machine, system);
 }

@@ -5,17 +5,18 @@ use crate::{harness::until, machine::Machine};
 /// Where they come from, over ssh.
 pub const FROM: &str = "192.0.2.7";
 
-/// An ssh client's options and the host. It is the same machine, under another address.
+/// An ssh client's options and where to. It is the same machine, so that both ends have this address.
 pub const TO_ALICE: &str = "-q -F none -i /root/key -o BatchMode=yes -o StrictHostKeyChecking=no \
-    -o UserKnownHostsFile=/dev/null -o BindAddress=192.0.2.7 alice@127.0.0.1";
+    -o UserKnownHostsFile=/dev/null alice@192.0.2.7";
 
-/// Makes alice and bob, lets root in as alice over ssh, and alice use sudo.
+/// Makes alice and bob, lets root in over ssh as alice and as root, and alice use sudo.
 pub fn prepare(machine: &Machine) {
     machine.says(
         "useradd --create-home --shell /bin/bash alice
          useradd --create-home --shell /bin/bash bob
          ip link set lo up && ip address add 192.0.2.7/32 dev lo
          ssh-keygen -q -t ed25519 -N '' -f /root/key
+         install -d -m 700 /root/.ssh && cp /root/key.pub /root/.ssh/authorized_keys
          install -d -o alice -g alice -m 700 /home/alice/.ssh
          install -o alice -g alice -m 600 /root/key.pub /home/alice/.ssh/authorized_keys
          echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice",

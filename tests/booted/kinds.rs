@@ -1,0 +1,202 @@
+//! The kinds of logins, and what the exporter shows of each on three systems: the cells of the README's table.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{PATIENCE, samples, until},
+    logins::{self, TO_ALICE},
+    machine::{Machine, NAME},
+};
+
+/// The systems whose cells are tried, in the order of the columns.
+pub const SYSTEMS: [&str; 3] = ["Debian 11", "Debian 12", "Debian 13"];
+
+/// What is seen beside the session that something was started from: no, yes, without a terminal, or with no host in FROM.
+const NO: &str = "no";
+const YES: &str = "yes";
+const NO_TTY: &str = "yes, no TTY";
+const LOCAL: &str = "yes, local";
+
+pub struct Kind {
+    /// The first column of the README's table.
+    pub name: &'static str,
+    /// What root runs, as a unit of its own; `/tmp/in` says that somebody is in.
+    script: &'static str,
+    /// Whether it was started from a session over ssh that goes on, and is seen everywhere.
+    within_ssh: bool,
+    /// What is seen, in the order of `SYSTEMS`.
+    pub seen: [&'static str; 3],
+}
+
+const fn kind(name: &'static str, script: &'static str, seen: [&'static str; 3]) -> Kind {
+    Kind { name, script, within_ssh: false, seen }
+}
+
+const fn within_ssh(name: &'static str, script: &'static str, seen: [&'static str; 3]) -> Kind {
+    Kind { name, script, within_ssh: true, seen }
+}
+
+pub const KINDS: [Kind; 16] = [
+    kind(
+        "`ssh host`, with a terminal",
+        "ssh -tt $TO 'touch /tmp/in; exec sleep 1000'",
+        [YES, YES, YES],
+    ),
+    kind("`ssh host command`", "ssh $TO 'touch /tmp/in; exec sleep 1000'", [NO, NO, NO_TTY]),
+    kind("`sftp`", "(echo mkdir /tmp/in; sleep 1000) | sftp -b - $TO", [NO, NO, NO_TTY]),
+    kind(
+        "`scp`",
+        "head -c 1M /dev/zero >/root/big; scp -l 8 ${TO% *} /root/big ${TO##* }:/tmp/in",
+        [NO, NO, NO_TTY],
+    ),
+    kind(
+        "`ssh -N`",
+        "ssh -N -o PermitLocalCommand=yes -o LocalCommand='touch /tmp/in' $TO",
+        [NO, NO, NO_TTY],
+    ),
+    // agetty and login, on a pseudo terminal: what reads from it before login does is lost.
+    kind(
+        "console",
+        "(until test -e /tmp/in; do sleep 0.3; echo touch /tmp/in; done; sleep 1000) |
+            script -qfc 'exec agetty --autologin alice --noclear - linux' /dev/null",
+        [LOCAL, LOCAL, LOCAL],
+    ),
+    within_ssh(
+        "`su`",
+        "ssh -tt ${TO% *} root@192.0.2.7 'su - bob -c \"touch /tmp/in; sleep 1000\"'",
+        [NO, NO, NO],
+    ),
+    // sudo gives the command a terminal of its own, if sudoers has use_pty, and puts that into utmp.
+    within_ssh(
+        "`sudo`",
+        "ssh -tt $TO 'sudo -u bob sh -c \"touch /tmp/in; sleep 1000\"'",
+        [NO, YES, NO],
+    ),
+    within_ssh(
+        "`tmux`, attached",
+        "ssh -tt $TO 'tmux new \"touch /tmp/in; sleep 1000\"'",
+        [LOCAL, LOCAL, NO],
+    ),
+    kind(
+        "`tmux`, detached",
+        "timeout 2 ssh -tt $TO 'tmux new \"touch /tmp/begun; sleep 1000\"'; mv /tmp/begun /tmp/in",
+        [LOCAL, LOCAL, NO],
+    ),
+    within_ssh(
+        "`screen`, attached",
+        "ssh -tt $TO 'screen sh -c \"touch /tmp/in; sleep 1000\"'",
+        [LOCAL, LOCAL, NO],
+    ),
+    kind(
+        "`screen`, detached",
+        "timeout 2 ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"'; mv /tmp/begun /tmp/in",
+        [NO, NO, NO],
+    ),
+    // As the script mosh does it. What is typed before the connection stands is sent when it does.
+    kind(
+        "`mosh`",
+        "set -- $(ssh -tt $TO 'mosh-server new -s -p 60001 -l LANG=C.UTF-8' | grep CONNECT | tr -d '\\r')
+         export MOSH_KEY=$4
+         (sleep 1; echo touch /tmp/in; sleep 1000) |
+            script -qfc 'stty rows 24 cols 80; exec mosh-client 192.0.2.7 60001' /dev/null",
+        [YES, YES, NO],
+    ),
+    kind(
+        "cron",
+        "echo '@reboot alice touch /tmp/in; sleep 1000' >/etc/cron.d/in; rm -f /run/crond.reboot; systemctl restart cron",
+        [NO, NO, NO],
+    ),
+    kind(
+        "a container's shell",
+        "script -qfc 'unshare --pid --fork --mount-proc sh -c \"touch /tmp/in; sleep 1000\"' /dev/null",
+        [NO, NO, NO],
+    ),
+    kind(
+        "a user's services",
+        "loginctl enable-linger alice; until systemctl is-active user@1000; do sleep 0.1; done; touch /tmp/in",
+        [NO, NO, NO],
+    ),
+];
+
+const KIND_LOG: &str = "journalctl --no-pager --output cat --unit kind | tail -n 20";
+
+/// Has somebody in by each kind, and holds what is seen against its cell.
+pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
+    let column = SYSTEMS.iter().position(|name| *name == system).unwrap();
+    machine.says(&format!(
+        "echo EXPORTER_CHECK_INTERVAL_MILLIS=0 >>/etc/default/{NAME} && systemctl restart {NAME}"
+    ));
+    logins::prepare(machine);
+    let mut wrong = Vec::new();
+    for kind in &KINDS {
+        machine.write(
+            "/root/kind",
+            format!(
+                "export TERM=xterm LANG=C.UTF-8 HOME=/root\nTO='{TO_ALICE}'\n{}\n",
+                kind.script
+            ),
+        );
+        machine.says("systemd-run --quiet --unit kind --collect sh /root/kind");
+        let began = Instant::now();
+        while !machine.path("/tmp/in").exists() {
+            if began.elapsed() > PATIENCE {
+                panic!("{system}: nobody in by {}\n{}", kind.name, machine.says(KIND_LOG));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        // Some write their entry after that, and what is gone takes a moment to go. It has to stay as it is for a while.
+        let mut seen = String::new();
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_secs(1) {
+            let now = see(machine, kind);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        println!("{system}, {}: {seen}", kind.name);
+        if seen != kind.seen[column] {
+            wrong.push(format!(
+                "{}: {seen:?} instead of {:?}\n{}",
+                kind.name,
+                kind.seen[column],
+                machine.metrics()
+            ));
+        }
+        everybody_leaves(machine);
+    }
+    assert!(wrong.is_empty(), "{system}: {}", wrong.join("\n"));
+}
+
+/// What the exporter shows beside the session that it was started from, in the words of the table.
+fn see(machine: &Machine, kind: &Kind) -> String {
+    let metrics = machine.metrics();
+    let sessions = samples(&metrics, "each_session_currently_active");
+    let count = |origin: &str| -> usize {
+        let line =
+            &samples(&metrics, &format!("sessions_currently_active{{origin=\"{origin}\"}}"))[0];
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (local, remote) = (count("local"), count("remote"));
+    let without_tty = sessions.iter().filter(|session| session.contains("tty=\"\"")).count();
+    match (local, remote - usize::from(kind.within_ssh), without_tty) {
+        (0, 0, 0) => NO.to_owned(),
+        (0, 1, 0) => YES.to_owned(),
+        (0, 1, 1) => NO_TTY.to_owned(),
+        (1, 0, 0) => LOCAL.to_owned(),
+        _ => format!("{sessions:?}"),
+    }
+}
+
+fn everybody_leaves(machine: &Machine) {
+    machine.run("systemctl stop kind; loginctl disable-linger alice; rm -rf /etc/cron.d/in; pkill -KILL -u alice; pkill -KILL -u bob");
+    machine.run("loginctl terminate-user alice");
+    until("everybody to leave", || {
+        machine.says("pgrep -c -u alice,bob || true") == "0"
+            && samples(&machine.metrics(), "each_session_currently_active").is_empty()
+    });
+    machine.says("rm -rf /tmp/in /tmp/begun");
+}
