@@ -58,7 +58,12 @@ exec systemd-nspawn --quiet --private-network --register=no --keep-unit --consol
 impl Machine {
     /// Boots Debian's `bookworm`, `trixie` or `bullseye` with systemd, and waits until it is up.
     pub fn boot(suite: &str) -> Machine {
-        let machine = Machine::start(suite, &["--boot"]);
+        Machine::boot_with(suite, &[])
+    }
+
+    /// The same, with more packages.
+    pub fn boot_with(suite: &str, packages: &[&str]) -> Machine {
+        let machine = Machine::start(suite, packages, &["--boot"]);
         // Running or degraded: what else failed is not ours. Earlier its socket is not there.
         until("systemd", || {
             let state = machine.run("systemctl is-system-running --wait").stdout;
@@ -70,14 +75,15 @@ impl Machine {
 
     /// Boots Debian with OpenRC and sysvinit's init.
     pub fn boot_openrc() -> Machine {
-        let machine = Machine::start("openrc", &["/sbin/init"]);
+        let machine = Machine::start("openrc", &[], &["/sbin/init"]);
         until("OpenRC", || machine.run("rc-status --runlevel | grep -x default").status.success());
         machine
     }
 
-    fn start(tree: &str, init: &[&str]) -> Machine {
+    fn start(tree: &str, packages: &[&str], init: &[&str]) -> Machine {
         let made = Command::new(format!("{}/.ci/tree", env!("CARGO_MANIFEST_DIR")))
             .arg(tree)
+            .args(packages)
             .stderr(Stdio::inherit())
             .output();
         let made = made.unwrap();

@@ -1,0 +1,369 @@
+//! The README: its links, its tables, and its commands with what it shows of their answers.
+//!
+//! A comment before each block of commands says where it is tried: `anywhere`, in a `clone`, by `.ci/run`, or in a `machine`, booted
+//! for this, in the order of the numbers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "program/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "booted/logins.rs"]
+#[allow(dead_code)]
+mod logins;
+#[path = "booted/machine.rs"]
+#[allow(dead_code)]
+mod machine;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use harness::{FakeW, PROGRAM, fixture, once, program, run, within};
+use machine::{Machine, NAME};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn text(file: &str) -> String {
+    let path = Path::new(ROOT).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn readme() -> String {
+    text("README.md")
+}
+
+/// A command, and the lines that the README shows as its answer.
+#[derive(Debug)]
+struct Shown {
+    place: String,
+    command: String,
+    answer: Vec<String>,
+}
+
+/// The commands of all `console` blocks, in order.
+fn shown() -> Vec<Shown> {
+    let readme = readme();
+    let mut all: Vec<Shown> = Vec::new();
+    let mut place = None;
+    let mut lines = readme.lines();
+    while let Some(line) = lines.next() {
+        if let Some(comment) = line.strip_prefix("<!-- test: ") {
+            place = comment.strip_suffix(" -->").map(str::to_owned);
+        }
+        if line != "```console" {
+            continue;
+        }
+        let place =
+            place.take().unwrap_or_else(|| panic!("a block does not say where it is tested"));
+        for line in lines.by_ref().take_while(|line| *line != "```") {
+            match (line.strip_prefix("$ "), all.last_mut()) {
+                (Some(command), _) => all.push(Shown {
+                    place: place.clone(),
+                    command: command.to_owned(),
+                    answer: Vec::new(),
+                }),
+                (None, Some(last)) => last.answer.push(line.to_owned()),
+                (None, None) => panic!("an answer to no command: {line}"),
+            }
+        }
+    }
+    assert!(all.len() > 10, "{all:#?}");
+    all
+}
+
+fn shown_at(place: &str) -> Vec<Shown> {
+    shown().into_iter().filter(|shown| shown.place == place).collect()
+}
+
+/// With each number, version, time or address as `0`: they differ at every run.
+fn masked(line: &str) -> String {
+    let is_figure = |char: char| char.is_ascii_digit() || char == '.';
+    let mut masked = String::new();
+    for char in line.chars() {
+        match is_figure(char) {
+            false => masked.push(char),
+            true if masked.ends_with('0') => {}
+            true => masked.push('0'),
+        }
+    }
+    masked
+}
+
+impl Shown {
+    /// Why an output is not what the README shows; nothing if it is. `…` stands for any lines.
+    fn fault(&self, output: &Output) -> Option<String> {
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines: Vec<String> = said.lines().map(masked).collect();
+        let is_as_shown = match self.answer.as_slice() {
+            [] => output.status.success(),
+            [all] if all == "…" => output.status.success(),
+            answer => lines == answer.iter().map(|line| masked(line)).collect::<Vec<_>>(),
+        };
+        (!is_as_shown).then(|| format!("{}: {}\n{said}", self.command, output.status))
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let readme = readme();
+    // As GitHub makes the names of headings.
+    let anchor = |heading: &str| -> String {
+        let heading = heading.to_lowercase();
+        let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+    };
+    let headings: BTreeSet<String> =
+        readme.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let links: Vec<&str> =
+        readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    assert!(links.len() > 30, "{links:?}");
+    for link in links {
+        match link.strip_prefix('#') {
+            Some(heading) => assert!(headings.contains(heading), "{link}: {headings:?}"),
+            None if link.starts_with("https://") => {}
+            None => assert!(Path::new(ROOT).join(link).exists(), "{link}"),
+        }
+    }
+}
+
+/// The first cells of the rows of the tables, without their marks.
+fn first_cells() -> Vec<String> {
+    let readme = readme();
+    let cells = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells.map(|cell| cell.replace('`', "")).collect()
+}
+
+#[test]
+fn its_table_of_flags_is_that_of_the_help() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let help: Vec<&str> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    let cells = first_cells();
+    let flags = help.split(' ').filter(|word| word.starts_with("--") && word.contains('.'));
+    for flag in flags.collect::<BTreeSet<_>>() {
+        assert!(cells.iter().any(|cell| cell == flag), "{flag} is not in the README");
+    }
+    let mut rows = 0;
+    for line in readme().lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let (flag, variable, default) = (&cells[1], &cells[2], &cells[3]);
+        if !variable.is_empty() {
+            let said = format!("[{variable}, default {default}]");
+            assert!(help.contains(&said), "{flag}: {said} is not in --help");
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, help.matches("[EXPORTER_").count());
+}
+
+#[test]
+fn its_table_of_metrics_has_every_metric_with_its_labels() {
+    let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
+    let metrics = once(&["--w.command", &w, "--metrics.command=full"]);
+    let readme = readme();
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE what_"));
+    let mut count = 0;
+    for family in families {
+        let (name, kind) = family.split_once(' ').unwrap();
+        let row = format!("| `{name}` | {kind} | ");
+        let row = readme.lines().find(|line| line.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("the README has no {name}, a {kind}"));
+        let sample = metrics.lines().find_map(|line| line.strip_prefix(&format!("what_{name}{{")));
+        for label in ["ip", "user", "tty", "command", "origin", "version", "outcome", "target"] {
+            let has =
+                sample.is_some_and(|sample| format!(",{sample}").contains(&format!(",{label}=\"")));
+            let labels = row.split(" | ").nth(2).unwrap();
+            assert_eq!(labels.contains(&format!("`{label}`")), has, "{label}: {row}");
+        }
+        count += 1;
+    }
+    assert!(count > 10, "{metrics}");
+}
+
+#[test]
+fn it_names_every_alert_and_file_of_rules() {
+    let readme = readme();
+    let mut alerts = 0;
+    for file in ["alerts.yml", "site.yml", "alerts-remote.yml"] {
+        for alert in text(&format!("contrib/prometheus/{file}")).split("- alert: ").skip(1) {
+            let name = alert.lines().next().unwrap();
+            assert!(readme.contains(&format!("`{name}`")), "{name}");
+            alerts += 1;
+        }
+    }
+    assert!(alerts > 10, "{alerts}");
+    for file in fs::read_dir(Path::new(ROOT).join("contrib/prometheus")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let is_test = name.ends_with("_test.yml");
+        assert!(is_test || readme.contains(&format!("contrib/prometheus/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn it_states_the_version_of_rust_that_the_manifest_requires() {
+    let manifest = text("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).unwrap();
+    let said = format!("Rust {} or later", version.trim_end_matches('"'));
+    assert!(readme().contains(&said), "{said}");
+}
+
+#[test]
+fn a_released_version_has_its_date_in_the_changelog() {
+    let date = |line: &str| {
+        let (version, date) = line.split_once("] - ")?;
+        (version == env!("CARGO_PKG_VERSION")).then(|| date.to_owned())
+    };
+    let changelog = text("CHANGELOG.md");
+    let date = changelog.lines().find_map(|line| date(line.strip_prefix("## [")?));
+    let date = date.expect("the version of the manifest");
+    let is_date = date.len() == 10 && date.split('-').all(|part| part.parse::<u32>().is_ok());
+    assert!(is_date, "{date}");
+}
+
+/// Those that stand in a table or a sentence.
+#[test]
+fn its_checks_are_run_by_ci() {
+    let folder = fs::read_dir(Path::new(ROOT).join(".ci")).unwrap();
+    let ci: String = folder.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let readme = readme();
+    let names = readme.split("--test ").skip(1).map(|rest| rest.split([' ', '`']).next().unwrap());
+    let names: BTreeSet<&str> = names.collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(Path::new(ROOT).join(format!("tests/{name}.rs")).exists(), "{name}");
+        // What needs nothing is run by `cargo test`.
+        let is_run = ci.contains(&format!("--test {name}")) || name == "captures";
+        assert!(is_run, "{name} is not in .ci");
+    }
+    for shown in shown_at(".ci/run") {
+        assert!(ci.lines().any(|line| line == shown.command), "{}", shown.command);
+    }
+}
+
+/// Runs a command in a folder, with the program and this `w` in the PATH.
+fn run_in(folder: &Path, command: &str) -> Output {
+    let programs = PathBuf::from(PROGRAM);
+    let path = format!(
+        "{}:{}:{}",
+        folder.join("bin").display(),
+        programs.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut sh = program();
+    let environment: Vec<_> = sh.get_envs().map(|(name, _)| name.to_owned()).collect();
+    sh = Command::new("sh");
+    for name in environment {
+        sh.env_remove(name);
+    }
+    sh.args(["-c", command]).current_dir(folder).env("PATH", path).stdin(Stdio::null());
+    sh.output().unwrap()
+}
+
+#[test]
+fn commands_that_work_anywhere_answer_as_shown() {
+    let fake = FakeW::new("cat $TABLE");
+    fs::create_dir(fake.folder.join("bin")).unwrap();
+    let script = format!("#!/bin/sh\nexec {}\n", fake.command());
+    fake_program(&fake.folder.join("bin/w"), &script);
+    let commands = shown_at("anywhere");
+    assert!(!commands.is_empty());
+    for shown in commands {
+        assert_eq!(shown.fault(&run_in(&fake.folder, &shown.command)), None);
+    }
+}
+
+/// Written by another process, so that none that is forked meanwhile keeps it open for writing.
+fn fake_program(path: &Path, script: &str) {
+    let mut install = Command::new("sh");
+    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", script]).arg(path);
+    assert!(install.status().unwrap().success());
+}
+
+#[test]
+fn the_first_sample_is_short_and_about_sessions_only() {
+    let shown = shown();
+    let first = shown.iter().find(|shown| !shown.answer.is_empty()).unwrap();
+    let of_sessions =
+        |line: &String| line.starts_with("what_user") || line.starts_with("what_each");
+    assert!(first.answer.len() < 10 && first.answer.iter().all(of_sessions), "{first:?}");
+}
+
+/// In a network of its own, where the default port is free.
+#[test]
+#[ignore = "needs root, and builds the program"]
+fn the_program_starts_from_a_clone() {
+    let commands = shown_at("clone");
+    assert_eq!(commands.len(), 1, "{commands:#?}");
+    let script = format!("ip link set lo up && exec {}", commands[0].command);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script]);
+    let mut child = unshare.current_dir(ROOT).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let listens = said.lines().map_while(Result::ok).find(|line| line.contains(" listens on "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let address = "http://127.0.0.1:9839/metrics";
+    assert!(listens.is_some_and(|line| line.ends_with(address)) && readme().contains(address));
+}
+
+/// Makes the folder in which the README's commands are given: a clone, and the release's files.
+fn put_clone(machine: &Machine) {
+    let clone = machine.path("/root/clone");
+    fs::create_dir(&clone).unwrap();
+    let mut copy = Command::new("cp");
+    copy.arg("-r").arg(Path::new(ROOT).join("contrib")).arg(&clone);
+    assert!(copy.status().unwrap().success());
+    let release = format!("{NAME}-{}-x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
+    fs::copy(machine::binary(), clone.join(&release)).unwrap();
+    machine.says(&format!("cd /root/clone && sha256sum {release} >SHA256SUMS"));
+}
+
+/// With alice's key, as root has it.
+fn log_mallory_in(machine: &Machine) {
+    let to = logins::TO_ALICE.replace("alice@", "mallory@");
+    machine.says(&format!(
+        "useradd --create-home --shell /bin/bash mallory
+         cp -r /home/alice/.ssh /home/mallory/ && chown -R mallory: /home/mallory/.ssh
+         ssh -tt {to} 'exec sleep 1000' </dev/null >/dev/null 2>&1 &"
+    ));
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_commands_work_on_a_new_debian_13() {
+    let machine = Machine::boot_with("trixie", &["curl", "prometheus"]);
+    logins::prepare(&machine);
+    put_clone(&machine);
+    for step in 1..=5 {
+        match step {
+            2 => logins::log_in(&machine),
+            4 => log_mallory_in(&machine),
+            _ => {}
+        }
+        let commands = shown_at(&format!("machine {step}"));
+        assert!(!commands.is_empty(), "step {step}");
+        for shown in commands {
+            let mut fault = None;
+            within(Duration::from_secs(120), &shown.command, || {
+                let output = machine.run(&format!("cd /root/clone && {}", shown.command));
+                let before = fault.take();
+                fault = shown.fault(&output);
+                if fault.is_some() && fault != before {
+                    println!("{}", fault.as_deref().unwrap_or_default());
+                }
+                // What is a figure later comes later; a command that does something must work at once.
+                assert!(fault.is_none() || !shown.answer.is_empty(), "{fault:?}");
+                fault.is_none()
+            });
+            println!("{step}: {}", shown.command);
+        }
+    }
+    assert!(machine.try_get("/metrics").is_none());
+}
