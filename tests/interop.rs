@@ -7,6 +7,8 @@
 #[allow(dead_code)]
 mod harness;
 
+#[path = "interop/clients.rs"]
+mod clients;
 #[path = "interop/h11.rs"]
 mod h11;
 #[path = "interop/random.rs"]
@@ -14,10 +16,15 @@ mod random;
 
 use std::process::Command;
 
-/// A script of these tests, run by the Python that `INTEROP_PYTHON` names: one that has the packages.
-fn python(script: &str) -> Command {
+/// The path of a script of these tests.
+fn script(name: &str) -> String {
+    format!("{}/tests/interop/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A script, run by the Python that `INTEROP_PYTHON` names: one that has the packages.
+fn python(name: &str) -> Command {
     let python = std::env::var("INTEROP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);
-    command.arg(format!("{}/tests/interop/{script}", env!("CARGO_MANIFEST_DIR")));
+    command.arg(script(name));
     command
 }

@@ -60,7 +60,7 @@ impl<'c> Connection<'c> {
             let answered = self.read_request(deadline).and_then(|mut request| {
                 let before = self.connections.set(self.id, State::Serving);
                 request.keep_alive &= before != State::Evicted;
-                self.answer(&request).map(|()| request.keep_alive)
+                self.answer(&request)
             });
             match answered {
                 Ok(true) => {}
@@ -115,7 +115,8 @@ impl<'c> Connection<'c> {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<(), End> {
+    /// Says whether the connection is kept.
+    fn answer(&mut self, request: &Request) -> Result<bool, End> {
         let (head, body) = match request.method {
             Method::Options => (head("204 No Content", "Allow: GET, HEAD, OPTIONS\r\n"), None),
             _ if request.path == HEALTHY => {
@@ -127,14 +128,16 @@ impl<'c> Connection<'c> {
                 (head, Some(body))
             }
         };
+        let keep_alive = request.keep_alive && !self.connections.are_many();
         let mut head = head;
-        head.extend_from_slice(connection_field(request.keep_alive).as_bytes());
+        head.extend_from_slice(connection_field(keep_alive).as_bytes());
         let body = match (&body, request.method) {
             (_, Method::Head | Method::Options) => &[],
             (Some(body), _) => body.as_slice(),
             (None, _) => HEALTHY_BODY.as_bytes(),
         };
-        self.stream.write_all(&head, body).map_err(|_| End::Gone)
+        self.stream.write_all(&head, body).map_err(|_| End::Gone)?;
+        Ok(keep_alive)
     }
 
     fn ask(&self, request: &Request) -> Result<Answer, End> {

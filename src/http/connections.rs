@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::limits::{MAX_CONNECTIONS, MAX_PATIENT_EVICTIONS, PATIENCE};
+use super::limits::{
+    CALM_TIME, EVICTION_CHECK, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_PATIENT_EVICTIONS,
+    PATIENCE,
+};
 use crate::lock::locked;
 
 /// What a connection does.
@@ -28,6 +31,7 @@ pub(crate) enum State {
 #[derive(Default)]
 pub(crate) struct Connections {
     entries: Mutex<Entries>,
+    /// One left, or is about to.
     left: Condvar,
 }
 
@@ -35,8 +39,14 @@ pub(crate) struct Connections {
 struct Entries {
     next_id: u64,
     open: Vec<Entry>,
-    /// The second in which new connections were last closed, and how many.
-    evictions: Option<(Instant, u32)>,
+    new_evictions: Evictions,
+}
+
+/// New connections that were closed to make room, with less than a second between each and the next.
+#[derive(Default)]
+struct Evictions {
+    count: u32,
+    last: Option<Instant>,
 }
 
 struct Entry {
@@ -51,7 +61,7 @@ impl Connections {
         let mut entries = locked(&self.entries);
         while entries.open.len() >= MAX_CONNECTIONS {
             entries.evict_one();
-            let waited = self.left.wait_timeout(entries, PATIENCE / 4);
+            let waited = self.left.wait_timeout(entries, EVICTION_CHECK);
             entries = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let id = entries.next_id;
@@ -59,6 +69,12 @@ impl Connections {
         let state = State::New(Instant::now());
         entries.open.push(Entry { id, state, stream: Arc::clone(stream) });
         id
+    }
+
+    /// Whether there are so many that a connection should end with its next answer. A client that reads `Connection: close` loses
+    /// nothing; one that is cut off while it sends a request does.
+    pub(crate) fn are_many(&self) -> bool {
+        locked(&self.entries).open.len() > MAX_KEPT_CONNECTIONS
     }
 
     /// Says what a connection does now, and gives what it did. One that was evicted stays so.
@@ -71,6 +87,9 @@ impl Connections {
         // The request of one that was evicted is answered; it does not become idle afterwards.
         if before != State::Evicted || state == State::Serving {
             entry.state = state;
+        }
+        if state == State::Closing {
+            self.left.notify_all();
         }
         before
     }
@@ -102,42 +121,50 @@ impl Connections {
 
 impl Entries {
     /// First one that has its last answer, then the one that is idle for longest, then the one that owes its first request for
-    /// longest, but not one that has just come.
+    /// longest, but not one that has just been answered or has just come: its request may be on the way.
     fn evict_one(&mut self) {
         // One at a time: the last one is about to leave.
         if self.open.iter().any(|entry| entry.state == State::Evicted) {
             return;
         }
         let now = Instant::now();
-        let patience = self.patience(now);
-        let rank = |state: State| match state {
-            State::Closing => Some((0, now)),
-            State::Idle(since) => Some((1, since)),
-            State::New(since) if now.saturating_duration_since(since) >= patience => {
-                Some((2, since))
-            }
-            State::New(_) | State::Serving | State::Evicted => None,
+        let new_patience = self.new_evictions.patience(now);
+        let rank = |state: State| {
+            let (rank, since, patience) = match state {
+                State::Closing => (0, now, Duration::ZERO),
+                State::Idle(since) => (1, since, PATIENCE),
+                State::New(since) => (2, since, new_patience),
+                State::Serving | State::Evicted => return None,
+            };
+            (now.saturating_duration_since(since) >= patience).then_some((rank, since))
         };
         let ranked = self.open.iter_mut().filter_map(|entry| Some((rank(entry.state)?, entry)));
-        if let Some(((rank, _), entry)) = ranked.min_by_key(|(rank, _)| *rank) {
-            if rank == 2 {
-                let count = self.evictions.map_or(1, |(_, count)| count + 1);
-                self.evictions = Some((self.evictions.map_or(now, |(since, _)| since), count));
+        if let Some((_, entry)) = ranked.min_by_key(|(rank, _)| *rank) {
+            if let State::New(_) = entry.state {
+                self.new_evictions.add(now);
             }
             // Marked first: its thread either finds this mark when it has read a request, or the end of the stream.
             entry.state = State::Evicted;
             let _ = entry.stream.shutdown(Shutdown::Read);
         }
     }
+}
+
+impl Evictions {
+    fn add(&mut self, now: Instant) {
+        self.count = if self.go_on(now) { self.count.saturating_add(1) } else { 1 };
+        self.last = Some(now);
+    }
 
     /// How long a new connection is given to send its request.
-    fn patience(&mut self, now: Instant) -> Duration {
-        let second = Duration::from_secs(1);
-        self.evictions =
-            self.evictions.filter(|(since, _)| now.saturating_duration_since(*since) < second);
-        match self.evictions {
-            Some((_, count)) if count >= MAX_PATIENT_EVICTIONS => Duration::ZERO,
-            _ => PATIENCE,
+    fn patience(&self, now: Instant) -> Duration {
+        match self.count >= MAX_PATIENT_EVICTIONS && self.go_on(now) {
+            true => Duration::ZERO,
+            false => PATIENCE,
         }
+    }
+
+    fn go_on(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.saturating_duration_since(last) < CALM_TIME)
     }
 }

@@ -10,13 +10,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
+use rustix::net::sockopt::{
+    Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay,
+};
 
 use super::{
     connection::Connection,
     connections::Connections,
     inner::{self, Channels, Requests},
-    limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, STACK_BYTES, WRITE_TIME},
+    limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, SEND_BUFFER_BYTES, STACK_BYTES, WRITE_TIME},
     stream::Stream,
 };
 use crate::log;
@@ -103,6 +105,7 @@ fn set_up(socket: &TcpListener) -> Result<()> {
     rustix::net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
     // Otherwise an answer on a kept connection waits 40 ms for the client's acknowledgement.
     set_tcp_nodelay(socket, true).context("TCP_NODELAY can't be set")?;
+    set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES).context("SO_SNDBUF can't be set")?;
     // Bounds each write; the connection bounds the whole answer.
     set_socket_timeout(socket, Timeout::Send, Some(WRITE_TIME)).context("SO_SNDTIMEO can't be set")
 }

@@ -188,7 +188,7 @@ fn readers_of_a_large_answer_that_never_read() {
             let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
             asked.ok().map(|()| stream)
         };
-        let mut readers: Vec<_> = (0..64).map(|_| ask()).collect();
+        let mut readers: Vec<_> = (0..256).map(|_| ask()).collect();
         target.full_force();
         while target.is_on() {
             // Who was not let in comes again; who has an answer leaves it where it is.

@@ -34,9 +34,9 @@ fn what_needs_no_w_is_answered_while_all_others_wait_for_it() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
     // More than can wait, and half of them hang up.
-    let mut waiting: Vec<TcpStream> = (0..100).map(|_| scrape(&exporter, "")).collect();
+    let mut waiting: Vec<TcpStream> = (0..300).map(|_| scrape(&exporter, "")).collect();
     until("w runs", || is_running(&fake));
-    waiting.drain(..50);
+    waiting.drain(..150);
     for path in ["/-/healthy", "/-/healthy", "/-/healthy"] {
         let began = Instant::now();
         assert_eq!(exporter.get(path).status, 200, "{path}");
@@ -144,19 +144,33 @@ fn of_three_hundred_clients_at_once_none_is_lost() {
 fn kept_connections_make_room_for_new_ones_and_lose_no_request() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
-    let mut kept: Vec<TcpStream> = (0..64).map(|_| exporter.connect()).collect();
-    for stream in &mut kept {
+    let ask = |stream: &mut TcpStream| {
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        assert_eq!(Answer::read_one(stream).status, 200);
-    }
+        Answer::read_one(stream)
+    };
+    let mut kept: Vec<TcpStream> = (0..256).map(|_| exporter.connect()).collect();
+    // Beyond 192 each is told that its answer is the last one.
+    kept.retain_mut(|stream| ask(stream).header("Connection") == Some("keep-alive"));
+    assert!((1..=192).contains(&kept.len()), "{} are kept", kept.len());
+    let _silent: Vec<TcpStream> = (kept.len()..256).map(|_| exporter.connect()).collect();
     for _ in 0..10 {
         assert_eq!(exporter.get("/metrics").status, 200);
     }
     // The ones that were idle for longest are closed, the others are not.
     assert_eq!(kept[0].read(&mut [0]).unwrap(), 0);
-    let last = kept.last_mut().unwrap();
-    last.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    assert_eq!(Answer::read_one(last).status, 200);
+    assert_eq!(ask(kept.last_mut().unwrap()).status, 200);
+}
+
+#[test]
+fn two_hundred_clients_that_are_slow_to_ask_are_all_answered() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);
+    let mut clients: Vec<TcpStream> = (0..200).map(|_| exporter.connect()).collect();
+    thread::sleep(Duration::from_millis(600));
+    for stream in &mut clients {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(Answer::read_one(stream).status, 200);
+    }
 }
 
 #[test]
