@@ -180,9 +180,10 @@ fn they_are_accepted_by_what_reads_them() {
     let scripts = [
         contrib("release"),
         contrib("static/build"),
-        contrib("static/toolchain"),
         contrib("../.ci/run"),
         contrib("../.ci/tree"),
+        contrib("../.ci/static"),
+        contrib("../.ci/toolchain"),
     ];
     says(Command::new("shellcheck").args(scripts));
     for file in [FILES[4], FILES[5], FILES[8], FILES[9], FILES[10]] {

@@ -1,5 +1,5 @@
-//! The static binaries, in root file systems with next to nothing in them. They are built here, unless `EXPORTER_MUSL` and
-//! `EXPORTER_GLIBC` name them.
+//! The static binaries, in root file systems with next to nothing in them; those for other processors under qemu.
+//! `EXPORTER_STATIC` names them, parted by blanks; without it, those for this processor are built here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -19,67 +19,91 @@ use std::{
 
 use harness::{Answer, Exporter, folder, samples, until};
 
-/// Each binary with its bounds: bytes on disk, KiB resident.
-fn binaries() -> [(PathBuf, u64, u64); 2] {
-    static BUILT: OnceLock<[PathBuf; 2]> = OnceLock::new();
-    let [musl, glibc] = BUILT
-        .get_or_init(|| {
-            [
-                env::var_os("EXPORTER_MUSL").map_or_else(build_musl, PathBuf::from),
-                env::var_os("EXPORTER_GLIBC").map_or_else(build_glibc, PathBuf::from),
-            ]
-        })
-        .clone();
-    [(musl, 1_000_000, 1_500), (glibc, 2_000_000, 3_000)]
+struct Binary {
+    path: PathBuf,
+    /// The name that qemu has for its processor, if it is not this one.
+    emulated: Option<&'static str>,
+    /// Bytes on disk.
+    size: u64,
+    /// KiB resident after a thousand scrapes.
+    resident: u64,
 }
 
-fn build_musl() -> PathBuf {
+fn binaries() -> &'static [Binary] {
+    static BINARIES: OnceLock<Vec<Binary>> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let paths = env::var("EXPORTER_STATIC").unwrap_or_else(|_| build());
+        paths.split_whitespace().map(|path| Binary::new(path.into())).collect()
+    })
+}
+
+impl Binary {
+    fn new(path: PathBuf) -> Binary {
+        let elf = fs::read(&path).unwrap();
+        let emulated = match (u16::from_le_bytes([elf[18], elf[19]]), env::consts::ARCH) {
+            (62, "x86_64") | (183, "aarch64") => None,
+            (62, _) => Some("x86_64"),
+            (183, _) => Some("aarch64"),
+            (40, _) => Some("arm"),
+            (243, _) => Some("riscv64"),
+            (machine, _) => panic!("{}: ELF machine {machine}", path.display()),
+        };
+        let glibc = path.to_string_lossy().contains("-gnu");
+        let (size, resident) = if glibc { (2_000_000, 3_000) } else { (1_000_000, 1_500) };
+        Binary { path, emulated, size, resident }
+    }
+
+    /// A root with the binary in it, and with a static BusyBox for `sh` and `w` if asked for.
+    fn root(&self, busybox: bool) -> PathBuf {
+        let root = folder();
+        fs::copy(&self.path, root.join("exporter")).unwrap();
+        if let Some(processor) = self.emulated {
+            fs::copy(format!("/usr/bin/qemu-{processor}-static"), root.join("qemu")).unwrap();
+        }
+        if busybox {
+            for folder in ["bin", "proc", "run", "var/run", "dev"] {
+                fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            fs::write(root.join("run/utmp"), "").unwrap();
+            // Of this processor: what an emulated program executes runs on the real one.
+            fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+            for applet in ["sh", "w"] {
+                symlink("busybox", root.join("bin").join(applet)).unwrap();
+            }
+        }
+        root
+    }
+
+    /// The exporter as PID 1 of that root, with a /proc if there is a folder for it.
+    fn first_process(&self, root: &Path) -> Command {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child", "--root"]).arg(root);
+        if root.join("proc").exists() {
+            unshare.arg("--mount-proc");
+        }
+        unshare.env_clear().env("PATH", "/bin:/usr/bin:/sbin:/usr/sbin");
+        if self.emulated.is_some() {
+            unshare.arg("/qemu");
+        }
+        unshare.arg("/exporter").stdin(Stdio::null());
+        unshare
+    }
+}
+
+/// Builds against musl and glibc, for this processor, where this test was built.
+fn build() -> String {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut script = Command::new("contrib/static/build");
-    let output =
-        script.env("CARGO_TARGET_DIR", target()).stderr(Stdio::inherit()).output().unwrap();
+    let output = script.env("CARGO_TARGET_DIR", target).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{}", output.status);
-    let paths = String::from_utf8(output.stdout).unwrap();
-    PathBuf::from(paths.lines().next_back().unwrap())
-}
-
-fn build_glibc() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--release", "--locked"])
-        .args(["--target", "x86_64-unknown-linux-gnu"])
-        .env("CARGO_TARGET_DIR", target())
+        .args(["build", "--release", "--locked", "--target", "x86_64-unknown-linux-gnu"])
+        .env("CARGO_TARGET_DIR", target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     assert!(cargo.status().unwrap().success(), "{cargo:?}");
-    target().join("x86_64-unknown-linux-gnu/release").join(env!("CARGO_PKG_NAME"))
-}
-
-/// Where this test was built.
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
-}
-
-/// A root with the binary in it, and with a static BusyBox for `sh` and `w` if asked for.
-fn root(binary: &Path, busybox: bool) -> PathBuf {
-    let root = folder();
-    fs::copy(binary, root.join("exporter")).unwrap();
-    if busybox {
-        for folder in ["bin", "proc", "run", "var/run", "dev"] {
-            fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        for applet in ["sh", "w", "mount"] {
-            symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-    }
-    root
-}
-
-/// The exporter as PID 1 of that root.
-fn first_process(root: &Path) -> Exporter {
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--pid", "--fork", "--kill-child", "--root"]).arg(root);
-    unshare.env_clear().env("PATH", "/bin:/usr/bin:/sbin:/usr/sbin");
-    Exporter::start(unshare.arg("/exporter"))
+    let glibc = target.join("x86_64-unknown-linux-gnu/release").join(env!("CARGO_PKG_NAME"));
+    String::from_utf8(output.stdout).unwrap() + glibc.to_str().unwrap()
 }
 
 /// The only child of unshare: PID 1 within.
@@ -87,35 +111,52 @@ fn inner(exporter: &Exporter) -> String {
     exporter.children().trim().to_owned()
 }
 
+fn up(metrics: &str) -> String {
+    samples(metrics, "up").pop().unwrap().rsplit(' ').next().unwrap().to_owned()
+}
+
 #[test]
 #[ignore = "builds two static binaries, needs binutils"]
 fn nothing_is_linked_at_run_time() {
-    for (binary, size, _) in binaries() {
+    for binary in binaries() {
         let headers = Command::new("readelf")
             .args(["--wide", "--program-headers", "--dynamic"])
-            .arg(&binary)
+            .arg(&binary.path)
             .output()
             .unwrap();
         let headers = String::from_utf8(headers.stdout).unwrap();
         assert!(headers.contains("LOAD"), "{headers}");
         assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
-        let bytes = fs::metadata(&binary).unwrap().len();
-        println!("{}: {bytes} bytes", binary.display());
-        assert!(bytes < size, "{bytes}");
+        let bytes = fs::metadata(&binary.path).unwrap().len();
+        println!("{}: {bytes} bytes", binary.path.display());
+        assert!(bytes < binary.size, "{bytes}");
     }
 }
 
 #[test]
-#[ignore = "builds two static binaries, needs root and Debian's busybox-static"]
+#[ignore = "builds two static binaries, needs root and Debian's busybox-static; qemu-user-static for others"]
 fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
-    for (binary, _, resident) in binaries() {
-        let mut exporter = first_process(&root(&binary, true));
+    for binary in binaries() {
+        let root = binary.root(true);
+        let output = binary.first_process(&root).arg("--once").output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", binary.path.display());
+        assert_eq!(up(&String::from_utf8(output.stdout).unwrap()), "1");
+
+        let mut exporter = Exporter::start(&mut binary.first_process(&root));
         let metrics = exporter.metrics();
-        assert_eq!(
-            samples(&metrics, "up").pop().unwrap().rsplit(' ').next(),
-            Some("1"),
-            "{metrics}"
+        assert_eq!(up(&metrics), "1", "{metrics}");
+        // All that there is can be seen, so nothing is said about it.
+        let sources = samples(&metrics, "session_source_visible");
+        assert!(
+            sources.len() == 3 && sources.iter().all(|line| line.ends_with(" 1")),
+            "{sources:?}"
         );
+        assert!(!metrics.ends_with("# EOF\n"), "{metrics}");
+        let openmetrics = exporter.ask(
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
+        );
+        assert_eq!(up(&openmetrics.body), "1", "{openmetrics:?}");
+        assert!(openmetrics.body.ends_with("# EOF\n"), "{openmetrics:?}");
         assert_eq!(exporter.log().len(), 1, "{:?}", exporter.log());
 
         let mut stream = exporter.connect();
@@ -124,36 +165,89 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
             assert_eq!(Answer::read_one(&mut stream).status, 200);
         }
         let status = fs::read_to_string(format!("/proc/{}/status", inner(&exporter))).unwrap();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        println!("{}: {} resident", binary.display(), rss.trim());
-        assert!(rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() < resident, "{rss}");
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+        // That of qemu is no measure.
+        if binary.emulated.is_none() {
+            println!("{}: {rss} resident", binary.path.display());
+            assert!(rss.trim_end_matches(" kB").parse::<u64>().unwrap() < binary.resident, "{rss}");
+        }
 
         assert!(harness::signal("TERM", &inner(&exporter)));
         let (status, time) = exporter.end();
-        assert_eq!(status, Some(0));
+        assert_eq!(status, Some(0), "{}", binary.path.display());
         assert!(time < Duration::from_secs(1), "{time:?}");
     }
 }
 
 #[test]
-#[ignore = "builds two static binaries, needs root"]
-fn alone_in_the_world_it_says_that_there_is_no_w() {
-    for (binary, ..) in binaries() {
-        // No /dev/null, no /proc, no /tmp, no name resolution.
-        let mut exporter = first_process(&root(&binary, false));
+#[ignore = "builds two static binaries, needs root and Debian's busybox-static"]
+fn without_proc_and_utmp_it_serves_and_says_that_sessions_may_be_missing() {
+    // Not under qemu, which makes up a /proc/1 for PID 1.
+    for binary in binaries().iter().filter(|binary| binary.emulated.is_none()) {
+        let root = binary.root(true);
+        fs::remove_dir(root.join("proc")).unwrap();
+        fs::remove_file(root.join("run/utmp")).unwrap();
+        let mut exporter = Exporter::start(&mut binary.first_process(&root));
         let metrics = exporter.metrics();
-        assert_eq!(
-            samples(&metrics, "up").pop().unwrap().rsplit(' ').next(),
-            Some("0"),
-            "{metrics}"
-        );
+        assert_eq!(up(&metrics), "1", "{metrics}");
+        for source in ["session_files", "other_users_processes"] {
+            let sources = samples(&metrics, "session_source_visible");
+            let line = sources.iter().find(|line| line.contains(source)).unwrap();
+            assert!(line.ends_with(" 0"), "{line}");
+        }
+        until("the reasons in the log", || exporter.log().len() == 3);
+        for (line, reason) in [(1, "neither /run/utmp nor"), (2, "/proc hides")] {
+            let line = &exporter.log()[line];
+            assert!(
+                line.contains("WARN sessions may be missing") && line.contains(reason),
+                "{line}"
+            );
+        }
+        assert!(harness::signal("TERM", &inner(&exporter)));
+        assert_eq!(exporter.end().0, Some(0));
+    }
+}
+
+#[test]
+#[ignore = "builds two static binaries, needs root; qemu-user-static for others"]
+fn alone_in_the_world_it_says_that_there_is_no_w() {
+    for binary in binaries() {
+        // No /dev/null, no /proc, no /tmp, no name resolution.
+        let mut exporter = Exporter::start(&mut binary.first_process(&binary.root(false)));
+        let metrics = exporter.metrics();
+        assert_eq!(up(&metrics), "0", "{metrics}");
         until("the reason in the log", || exporter.log().len() == 2);
         assert!(
-            exporter.log()[1].contains("w not found in PATH (/bin); install it"),
+            exporter.log()[1].contains(
+                "w failed: w not found in PATH (/bin:/usr/bin:/sbin:/usr/sbin); install it"
+            ),
             "{:?}",
             exporter.log()
         );
         assert!(harness::signal("TERM", &inner(&exporter)));
         assert_eq!(exporter.end().0, Some(0));
     }
+}
+
+/// Seconds since 1970 no longer fit into 32 bits then.
+#[test]
+#[ignore = "needs Debian's qemu-user and faketime, and EXPORTER_STATIC with a binary for armv7"]
+fn on_32_bits_it_works_in_2040() {
+    let Some(binary) = binaries().iter().find(|binary| binary.emulated == Some("arm")) else {
+        return println!("no binary of 32 bits");
+    };
+    // faketime works on qemu, which asks for the time on behalf of the program. Not by its command, which would stay in between.
+    let w = format!("cat {}", harness::fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
+    let mut qemu = Command::new("qemu-arm");
+    qemu.arg(&binary.path).args(["--w.command", &w]);
+    qemu.env("LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1");
+    qemu.env("FAKETIME", "@2040-01-01 00:00:00").env("TZ", "UTC0").stdin(Stdio::null());
+    let mut exporter = Exporter::start(&mut qemu);
+    let metrics = exporter.metrics();
+    assert_eq!(up(&metrics), "1", "{metrics}");
+    let line = samples(&metrics, "w_last_success_timestamp_seconds").pop().unwrap();
+    let time: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((2_208_988_800.0..2_208_988_900.0).contains(&time), "{line}");
+    exporter.signal("TERM");
+    assert_eq!(exporter.end().0, Some(0));
 }
