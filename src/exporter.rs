@@ -143,7 +143,7 @@ impl Exporter {
                 request.respond(not_found());
                 continue;
             };
-            match self.cache.fresh(request.read_at) {
+            match self.cache.fresh(request.times.read_at) {
                 Some(snapshot) => {
                     self.site.answer(route, request, snapshot, self.cache.age(snapshot))
                 }
@@ -196,7 +196,8 @@ impl Site {
 
     fn answer_who_cannot_wait(&self, waiting: &mut Vec<(Route, Request)>, history: &mut History) {
         let now = Instant::now();
-        let late = |request: &Request| request.deadline.is_some_and(|deadline| deadline <= now);
+        let late =
+            |request: &Request| request.times.deadline.is_some_and(|deadline| deadline <= now);
         let all = std::mem::take(waiting).into_iter();
         let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
         *waiting = left;

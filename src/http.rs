@@ -1,15 +1,17 @@
 //! HTTP in front of tiny_http: reads requests, bounds what a client may take, and answers what needs no metrics. Knows one route,
 //! `/-/healthy`, so that it is answered whatever the loop does.
 
+mod channels;
 mod connection;
 mod connections;
 mod date;
+mod incoming;
 mod inner;
 mod limits;
 mod listener;
 mod request;
 mod stream;
 
-pub(crate) use inner::{Reply, Request, Requests};
+pub(crate) use incoming::{Reply, Request, Requests};
 pub use listener::Accepting;
 pub(crate) use listener::Listener;

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    channels::{Answer, Channels, NoAnswer, Question, Times},
     connections::{Connections, State},
     date::http_date,
-    inner::{Answer, Channels, NoAnswer, Question},
     limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, MIN_SCRAPE_TIMEOUT, SCRAPE_TIMEOUT_OFFSET},
     request::{self, Method, REQUEST_TIMEOUT, Refusal, Request, SERVICE_UNAVAILABLE},
     stream::{Stream, Unread},
@@ -143,15 +143,15 @@ impl<'c> Connection<'c> {
     fn ask(&self, request: &Request) -> Result<Answer, End> {
         let read_at = Instant::now();
         let timeout = request.scrape_timeout.filter(|&timeout| timeout >= MIN_SCRAPE_TIMEOUT);
+        let deadline =
+            timeout.and_then(|timeout| read_at.checked_add(timeout - SCRAPE_TIMEOUT_OFFSET));
         let question = Question {
-            path: request.path.clone(),
-            accept: request.accept.clone(),
-            read_at,
-            deadline: timeout
-                .and_then(|timeout| read_at.checked_add(timeout - SCRAPE_TIMEOUT_OFFSET)),
+            path: &request.path,
+            accept: &request.accept,
+            times: Times { read_at, deadline },
         };
         let hung_up = || self.stream.has_hung_up(!self.unread.is_empty());
-        self.channels.ask(question, &hung_up).map_err(|no_answer| match no_answer {
+        self.channels.ask(&question, hung_up).map_err(|no_answer| match no_answer {
             NoAnswer::Busy => SERVICE_UNAVAILABLE.into(),
             NoAnswer::HungUp => End::Gone,
             NoAnswer::Lost(error) => {

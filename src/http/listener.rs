@@ -15,9 +15,11 @@ use rustix::net::sockopt::{
 };
 
 use super::{
+    channels::Channels,
     connection::Connection,
     connections::Connections,
-    inner::{self, Channels, Requests},
+    incoming::Requests,
+    inner,
     limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, SEND_BUFFER_BYTES, STACK_BYTES, WRITE_TIME},
     stream::Stream,
 };

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{io::Errno, net::RecvFlags};
 
-use super::{inner::is_timeout, limits::WRITE_TIME};
+use super::limits::WRITE_TIME;
 
 /// The server's end of a connection.
 pub(crate) struct Stream<'s> {
@@ -87,4 +87,9 @@ impl<'s> Stream<'s> {
     pub(crate) fn drop_some(&mut self, timeout: Duration) -> bool {
         self.read(&mut [0; 4096], timeout).is_ok()
     }
+}
+
+/// What a socket with a timeout says at its end.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
