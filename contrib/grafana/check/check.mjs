@@ -1,4 +1,4 @@
-// Checks the dashboard with Grafana's own packages. `cargo test --test operator -- --ignored` runs it; by hand:
+// Checks the dashboard with Grafana's own packages. `cargo test --test program operator:: -- --ignored` runs it; by hand:
 //   npm ci --ignore-scripts && node check.mjs ../dashboard.json
 // 1. tsc compares the dashboard with the types of @grafana/schema: every field of every panel, unknown ones too.
 // 2. With a second file, the answers of a Prometheus to the queries of each panel, it runs the panel's transformations with

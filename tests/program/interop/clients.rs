@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     harness::{Exporter, FakeW},
-    python, script,
+    interop::{python, script},
 };
 
 const PARALLEL: [usize; 4] = [1, 16, 100, 200];

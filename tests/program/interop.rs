@@ -1,24 +1,15 @@
 //! Other people's programs: how Python's h11 reads the same requests, the clients that ask in parallel, and the proxies in front.
 //! Needs Debian's packages and Python's; `.ci/run` installs them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-
-#[path = "interop/clients.rs"]
 mod clients;
-#[path = "interop/h11.rs"]
 mod h11;
-#[path = "interop/random.rs"]
 mod random;
 
 use std::process::Command;
 
 /// The path of a script of these tests.
 fn script(name: &str) -> String {
-    format!("{}/tests/interop/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/tests/program/interop/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A script, run by the Python that `INTEROP_PYTHON` names: one that has the packages.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
+    attacks::siege::{Address, Calm, USUAL, alone, ask, exporter, scrape, siege, stops_at_once},
     harness::{Exporter, FakeW},
-    siege::{Address, Calm, USUAL, alone, ask, exporter, scrape, siege, stops_at_once},
 };
 
 fn quiet() -> Exporter {

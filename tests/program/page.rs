@@ -1,14 +1,8 @@
 //! The landing page in a real browser, with hostile names.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-
 use std::{fs, process::Command};
 
-use harness::{Exporter, folder};
+use crate::harness::{Exporter, folder};
 
 /// Renders the page; gives its document as the browser understood it, and keeps a picture if `PICTURES` names a folder.
 fn rendered(exporter: &Exporter, name: &str, arguments: &[&str]) -> String {

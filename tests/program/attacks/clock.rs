@@ -20,8 +20,8 @@ use what::{
 };
 
 use crate::{
+    attacks::siege::{alone, binary},
     harness::{Exporter, FakeW, TABLE, until},
-    siege::{alone, binary},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

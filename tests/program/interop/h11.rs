@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     harness::{Exporter, FakeW},
-    python,
-    random::{self, Random},
+    interop::python,
+    interop::random::{self, Random},
 };
 
 /// Each sends one to three requests.

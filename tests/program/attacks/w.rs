@@ -3,10 +3,10 @@
 use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command, time::Duration};
 
 use crate::{
-    harness::{Exporter, FakeW, until, within},
-    siege::{
+    attacks::siege::{
         Address, Calm, RECOVERY, alone, binary, exporter, resident_is_bound, scrape, stops_at_once,
     },
+    harness::{Exporter, FakeW, until, within},
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";

@@ -1,12 +1,6 @@
 //! The static binaries, in root file systems with next to nothing in them; those for other processors under qemu.
 //! `EXPORTER_STATIC` names them, parted by blanks; without it, those for this processor are built here.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-
 use std::{
     env, fs,
     io::Write,
@@ -17,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Answer, Exporter, folder, samples, until};
+use crate::harness::{Answer, Exporter, fixture, folder, samples, signal, until};
 
 struct Binary {
     path: PathBuf,
@@ -172,7 +166,7 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
             assert!(rss.trim_end_matches(" kB").parse::<u64>().unwrap() < binary.resident, "{rss}");
         }
 
-        assert!(harness::signal("TERM", &inner(&exporter)));
+        assert!(signal("TERM", &inner(&exporter)));
         let (status, time) = exporter.end();
         assert_eq!(status, Some(0), "{}", binary.path.display());
         assert!(time < Duration::from_secs(1), "{time:?}");
@@ -203,7 +197,7 @@ fn without_proc_and_utmp_it_serves_and_says_that_sessions_may_be_missing() {
                 "{line}"
             );
         }
-        assert!(harness::signal("TERM", &inner(&exporter)));
+        assert!(signal("TERM", &inner(&exporter)));
         assert_eq!(exporter.end().0, Some(0));
     }
 }
@@ -224,7 +218,7 @@ fn alone_in_the_world_it_says_that_there_is_no_w() {
             "{:?}",
             exporter.log()
         );
-        assert!(harness::signal("TERM", &inner(&exporter)));
+        assert!(signal("TERM", &inner(&exporter)));
         assert_eq!(exporter.end().0, Some(0));
     }
 }
@@ -237,7 +231,7 @@ fn on_32_bits_it_works_in_2040() {
         return println!("no binary of 32 bits");
     };
     // faketime works on qemu, which asks for the time on behalf of the program. Not by its command, which would stay in between.
-    let w = format!("cat {}", harness::fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
+    let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     let mut qemu = Command::new("qemu-arm");
     qemu.arg(&binary.path).args(["--w.command", &w]);
     qemu.env("LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1");

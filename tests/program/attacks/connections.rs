@@ -13,8 +13,8 @@ use rustix::{
 };
 
 use crate::{
+    attacks::siege::{Bounds, Target, USUAL, alone, crowd, exporter, siege},
     harness::{Answer, Exporter, FakeW, folder},
-    siege::{Bounds, Target, USUAL, alone, crowd, exporter, siege},
 };
 
 const LONG: Bounds = Bounds { time: Duration::from_secs(10), ..USUAL };

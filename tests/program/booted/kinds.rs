@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
+    booted::logins::{self, TO_ALICE},
+    booted::machine::{Machine, NAME},
     harness::{PATIENCE, samples, until},
-    logins::{self, TO_ALICE},
-    machine::{Machine, NAME},
 };
 
 /// The systems whose cells are tried, in the order of the columns.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
+    attacks::siege::{Address, Calm, RECOVERY, alone, exporter, scrape},
     harness::{Answer, Exporter, FakeW, PATIENCE},
-    siege::{Address, Calm, RECOVERY, alone, exporter, scrape},
 };
 
 /// Scrapes a second by each of four clients: two that keep their connection, and two that come anew each time.

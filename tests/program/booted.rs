@@ -1,21 +1,13 @@
 //! Whole machines: Debian booted in containers, the exporter installed as the README says, and real logins of every kind. Needs
 //! root, Debian's mmdebstrap and systemd-container, and a static binary; `.ci/run` has them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "booted/kinds.rs"]
 mod kinds;
-#[path = "booted/logins.rs"]
-mod logins;
-#[path = "booted/machine.rs"]
-mod machine;
+pub mod logins;
+pub mod machine;
 
 use std::{thread, time::Duration};
 
-use harness::{samples, until};
+use crate::harness::{samples, until};
 use machine::{Machine, NAME, contrib};
 
 /// Installs the binary, the unit and the sample settings, enables it and starts it.

@@ -1,26 +1,14 @@
 //! The real thing: logins over a real sshd, scraped by a real Prometheus. Needs Debian's packages and root; `.ci/run` installs
 //! them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "real/prometheus.rs"]
-#[allow(dead_code)]
-mod prometheus;
-#[path = "real/sshd.rs"]
-#[allow(dead_code)]
-mod sshd;
-
 use std::{
     io::Write,
     process::{Command, Stdio},
 };
 
-use harness::{Exporter, fixture, once, program, samples, until};
-use prometheus::Prometheus;
-use sshd::Sshd;
+use crate::harness::{Exporter, fixture, once, program, samples, until};
+use crate::prometheus::Prometheus;
+use crate::sshd::Sshd;
 
 #[test]
 #[ignore = "needs root, Debian's openssh-server, procps and prometheus"]
@@ -96,7 +84,7 @@ fn busybox_is_read_through_the_fallback() {
     let user = sshd.user("bb");
     let login = sshd.login(&user);
     // First in the PATH, so that the default command is BusyBox' own w.
-    let bin = harness::folder();
+    let bin = crate::harness::folder();
     std::os::unix::fs::symlink("/bin/busybox", bin.join("w")).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let exporter = Exporter::start(program().env("PATH", path).args(["--scrape.interval=0"]));

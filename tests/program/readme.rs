@@ -3,18 +3,6 @@
 //! A comment before each block of commands says where it is tried: `anywhere`, in a `clone`, by `.ci/run`, or in a `machine`, booted
 //! for this, in the order of the numbers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "booted/logins.rs"]
-#[allow(dead_code)]
-mod logins;
-#[path = "booted/machine.rs"]
-#[allow(dead_code)]
-mod machine;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -24,8 +12,11 @@ use std::{
     time::Duration,
 };
 
-use harness::{FakeW, PROGRAM, fixture, once, program, run, within};
-use machine::{Machine, NAME};
+use crate::booted::{
+    logins,
+    machine::{self, Machine, NAME},
+};
+use crate::harness::{FakeW, PROGRAM, fixture, once, program, run, within};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -230,21 +221,33 @@ fn a_released_version_has_its_date_in_the_changelog() {
 /// Those that stand in a table or a sentence.
 #[test]
 fn its_checks_are_run_by_ci() {
+    let (readme, ci) = (readme(), ci());
+    let checks = readme.split("--test program ").skip(1);
+    let modules: BTreeSet<&str> = checks.map(|rest| rest.split("::").next().unwrap()).collect();
+    assert!(modules.len() > 5, "{modules:?}");
+    for module in modules {
+        assert!(ci.contains(&format!(" {module}::")), "{module} is not in .ci");
+    }
+}
+
+#[test]
+fn no_test_is_ignored_by_ci_too() {
+    let tests =
+        Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--list"]).output();
+    let tests = String::from_utf8(tests.unwrap().stdout).unwrap();
+    let modules: BTreeSet<&str> =
+        tests.lines().filter_map(|test| Some(test.split_once("::")?.0)).collect();
+    let ci = ci();
+    assert!(modules.len() > 5, "{tests}");
+    for module in modules {
+        assert!(ci.contains(&format!(" {module}::")), "{module} is not in .ci");
+    }
+}
+
+/// The scripts that CI runs.
+fn ci() -> String {
     let folder = fs::read_dir(Path::new(ROOT).join(".ci")).unwrap();
-    let ci: String = folder.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-    let readme = readme();
-    let names = readme.split("--test ").skip(1).map(|rest| rest.split([' ', '`']).next().unwrap());
-    let names: BTreeSet<&str> = names.collect();
-    assert!(names.len() > 5, "{names:?}");
-    for name in names {
-        assert!(Path::new(ROOT).join(format!("tests/{name}.rs")).exists(), "{name}");
-        // What needs nothing is run by `cargo test`.
-        let is_run = ci.contains(&format!("--test {name}")) || name == "captures";
-        assert!(is_run, "{name} is not in .ci");
-    }
-    for shown in shown_at(".ci/run") {
-        assert!(ci.lines().any(|line| line == shown.command), "{}", shown.command);
-    }
+    folder.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
 }
 
 /// Runs a command in a folder, with the program and this `w` in the PATH.

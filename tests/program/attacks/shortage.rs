@@ -10,11 +10,11 @@ use std::{
 };
 
 use crate::{
-    harness::{Answer, Exporter, FakeW, folder, within},
-    siege::{
+    attacks::siege::{
         Address, Calm, RECOVERY, alone, ask, binary, binary_path, crowd, exporter, scrape,
         stops_at_once,
     },
+    harness::{Answer, Exporter, FakeW, folder, within},
 };
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -1,18 +1,6 @@
 //! What stands in `contrib`, used as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's
 //! Prometheus and Alertmanager, and the move from the Node.js exporter.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "real/prometheus.rs"]
-#[allow(dead_code)]
-mod prometheus;
-#[path = "real/sshd.rs"]
-#[allow(dead_code)]
-mod sshd;
-
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
@@ -24,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Exporter, FakeW, PATIENCE, TABLE, fixture, folder, once, program, until, within};
-use prometheus::Prometheus;
+use crate::harness::{
+    Exporter, FakeW, PATIENCE, TABLE, fixture, folder, once, program, until, within,
+};
+use crate::prometheus::Prometheus;
+use crate::sshd::{Sshd, free_port};
 use serde_json::Value;
-use sshd::{Sshd, free_port};
 
 /// The flags that the Node.js exporter's documentation and help list, the variables that it reads for them, and a value.
 const NODE_FLAGS: [(&str, &str, &str); 6] = [
@@ -85,7 +75,7 @@ fn quick(name: &str, changes: &[(&str, &str)]) -> String {
 
 #[test]
 fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
-    let help = harness::run(&["--help"]);
+    let help = crate::harness::run(&["--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
     let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     for (flag, variable, value) in NODE_FLAGS {

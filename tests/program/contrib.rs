@@ -1,14 +1,5 @@
 //! The files that run the exporter on servers and in containers, and what a container hides from `w`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "real/sshd.rs"]
-#[allow(dead_code)]
-mod sshd;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -18,9 +9,9 @@ use std::{
     process::Command,
 };
 
-use harness::{Exporter, PROGRAM, folder, run, samples, until};
+use crate::harness::{Exporter, PROGRAM, folder, run, samples, until};
+use crate::sshd::Sshd;
 use serde_json::Value;
-use sshd::Sshd;
 
 fn contrib(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)

@@ -1,18 +1,6 @@
 //! `contrib/nginx/what.conf`, used as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus
 //! that scrapes through it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "program/harness.rs"]
-#[allow(dead_code)]
-mod harness;
-#[path = "real/prometheus.rs"]
-#[allow(dead_code)]
-mod prometheus;
-#[path = "real/sshd.rs"]
-#[allow(dead_code)]
-mod sshd;
-
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -20,9 +8,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use harness::{Exporter, FakeW, folder, until};
-use prometheus::Prometheus;
-use sshd::free_port;
+use crate::harness::{Exporter, FakeW, folder, until};
+use crate::prometheus::Prometheus;
+use crate::sshd::free_port;
 
 const PASSWORD: &str = "correct horse";
 

@@ -1,6 +1,6 @@
 //! Users of a machine, and how they come in.
 
-use crate::{harness::until, machine::Machine};
+use crate::{booted::machine::Machine, harness::until};
 
 /// Where they come from, over ssh.
 pub const FROM: &str = "192.0.2.7";
