@@ -164,12 +164,15 @@ impl Ended {
                 || (stdout.is_empty() && (says(&stderr, b"option") || says(&stderr, b"usage"))))
     }
 
-    /// As builds with logind do when a session ends between their list of sessions and their look at each: `session get class
-    /// failed`.
+    /// As builds of procps with logind do when a session ends between their list of sessions and their look at each, and uutils' `w`
+    /// when a process ends between its list of processes and its look.
     fn lost_a_race(&self) -> bool {
         let complaint = self.stderr.to_ascii_lowercase();
-        let says = |word: &[u8]| complaint.windows(word.len()).any(|window| window == word);
-        !self.status.success() && says(b"session") && says(b"failed")
+        let says = |words: &[u8]| complaint.windows(words.len()).any(|window| window == words);
+        let ended = (says(b"session") && says(b"failed"))
+            || says(b"get user name failed")
+            || says(b"failed to fetch user info");
+        !self.status.success() && ended
     }
 
     fn output(self, command: &str) -> Result<Vec<u8>, Failure> {

@@ -24,7 +24,7 @@ use std::io::BufRead;
 use anyhow::{Context, Result, bail};
 
 use elapsed::Interval;
-use first_line::Clock;
+use first_line::{Clock, FirstLine};
 use head::Head;
 use layout::Layout;
 use login::{Login, Span};
@@ -85,28 +85,23 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     let Some(printed) = printed.strip_suffix(b"\n") else {
         bail!("its last line is cut off");
     };
-    let Head { first_line, layouts, rows: mut body } = head::read(printed)?;
+    let head = head::read(printed)?;
     let mut lines = Vec::new();
+    let mut body = head.rows;
     while let Some(bytes) = body {
         let (line, rest) = split_line(bytes);
         lines.push(line);
         body = rest;
     }
-    let (layout, rows) = read_rows(&layouts, &lines)?;
-    if layout.counts_rows() {
-        check_count(rows.len(), first_line.users)?;
-    }
-    let shows_from = layout.shows_from();
-    Ok(Table { users_reported: first_line.users, clock: first_line.clock, shows_from, rows })
+    let (layout, rows) = read_rows(&head, &lines)?;
+    let FirstLine { clock, users } = head.first_line;
+    Ok(Table { users_reported: users, clock, shows_from: layout.shows_from(), rows })
 }
 
 /// Reads all rows in the first layout that fits every one of them; the complaint is about the one that fits furthest.
-fn read_rows<'a, 'l>(
-    layouts: &'l [Layout],
-    lines: &[&'a [u8]],
-) -> Result<(&'l Layout, Vec<Row<'a>>)> {
+fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     let mut furthest = None;
-    for layout in layouts {
+    for layout in &head.layouts {
         let mut rows = Vec::with_capacity(lines.len());
         let bad = lines.iter().enumerate().find_map(|(index, line)| match layout.row(line) {
             Ok(row) => {
@@ -115,28 +110,33 @@ fn read_rows<'a, 'l>(
             }
             Err(column) => Some((index + 1, column)),
         });
-        match bad {
-            None => return Ok((layout, rows)),
-            // `None` is less than any.
-            bad => furthest = furthest.max(bad),
+        let Some(bad) = bad else {
+            check_count(head, layout, lines.len())?;
+            return Ok((layout, rows));
+        };
+        if furthest.is_none_or(|(_, furthest)| bad > furthest) {
+            furthest = Some((layout, bad));
         }
     }
-    let (row, column) = furthest.context("its header is not known")?;
+    let (layout, (row, column)) = furthest.context("its header is not known")?;
+    check_count(head, layout, lines.len())?;
     bail!("row {row} does not fit the header in column {column}")
 }
 
-/// Holds the rows against the users that the first line counts.
-fn check_count(rows: usize, users: Option<u64>) -> Result<()> {
-    const FORGED: &str = "in uutils' w a line feed in a command line can forge a row";
-    match users {
-        None => bail!("no first line counts the rows, and {FORGED}"),
-        Some(users) if users == rows as u64 => Ok(()),
-        Some(users) => {
-            let user = if users == 1 { "user" } else { "users" };
-            let row = if rows == 1 { "row" } else { "rows" };
-            bail!("its first line counts {users} {user}, but it has {rows} {row}; {FORGED}")
-        }
+/// Holds the rows of uutils' `w` against the users that its first line counts.
+fn check_count(head: &Head, layout: &Layout, rows: usize) -> Result<()> {
+    if !layout.counts_rows() {
+        return Ok(());
     }
+    let Some(users) = head.first_line.users else { bail!(head::uncounted(head.header)) };
+    if users != rows as u64 {
+        let user = if users == 1 { "user" } else { "users" };
+        let row = if rows == 1 { "row" } else { "rows" };
+        bail!(
+            "its first line counts {users} {user}, but it has {rows} {row}: a line feed in a command line can forge one (uutils' w)"
+        );
+    }
+    Ok(())
 }
 
 /// The first line, and what follows its line feed, if there is one.
@@ -275,6 +275,43 @@ mod tests {
             complaint(&format!("{header}{row}{bad}")),
             "row 2 does not fit the header in column PCPU"
         );
+    }
+
+    #[test]
+    fn a_table_of_uutils_that_is_not_counted_is_refused_by_its_header() {
+        for header in [
+            "USER\tTTY\tLOGIN@\tIDLE\tJCPU\tPCPU\tWHAT",
+            "USER\tTTY\tIDLE\tWHAT",
+            "USER     TTY      LOGIN@   IDLE   JCPU   PCPU WHAT",
+            "USER     TTY      IDLE   WHAT",
+            "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT",
+        ] {
+            let row = match header {
+                "USER     TTY      IDLE   WHAT" => "alice    pts/0    7:06m  tmux",
+                _ => "alice    pts/0     09:51    7:06m  0.05   0     tmux",
+            };
+            let complaint = complaint(&format!("{header}\n{row}\n"));
+            assert!(complaint.starts_with("it is of uutils' w before April 2025"), "{complaint}");
+            assert!(complaint.ends_with(&format!("{:?}", header)), "{complaint}");
+            assert!(!complaint.contains("alice"), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_with_a_line_feed_is_named_where_its_rest_is_no_row() {
+        for header in [
+            "USER     TTY      IDLE   WHAT\nalice    pts/0    7:06m  tmux\n",
+            "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\nalice    pts/0     09:51    7:06m  0.05   0     tmux\n",
+        ] {
+            for rest in ["", "alice", "root     pts/9     09:51    7:06m"] {
+                assert_eq!(
+                    complaint(&format!(
+                        " 10:00:00 up 3 min,  1 user,  load average: 0\n{header}{rest}\n"
+                    )),
+                    "its first line counts 1 user, but it has 2 rows: a line feed in a command line can forge one (uutils' w)",
+                );
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ const SEARCHED: usize = 100;
 /// What the rows are read by.
 pub struct Head<'a> {
     pub first_line: FirstLine,
+    pub header: &'a [u8],
     /// Never empty.
     pub layouts: Vec<Layout>,
     /// What follows the header's line feed, if there is one.
@@ -25,7 +26,7 @@ pub fn read(printed: &[u8]) -> Result<Head<'_>> {
     let (first, rest) = split_line(printed);
     let layouts = Layout::of_header(first);
     if !layouts.is_empty() {
-        return Ok(Head { first_line: FirstLine::default(), layouts, rows: rest });
+        return Ok(Head { first_line: FirstLine::default(), header: first, layouts, rows: rest });
     }
     let first_line = FirstLine::read(first);
     if let Some((header, rows)) = rest.map(split_line)
@@ -33,7 +34,7 @@ pub fn read(printed: &[u8]) -> Result<Head<'_>> {
     {
         let layouts = Layout::of_header(header);
         if !layouts.is_empty() {
-            return Ok(Head { first_line, layouts, rows });
+            return Ok(Head { first_line, header, layouts, rows });
         }
     }
     bail!(refusal(printed))
@@ -77,10 +78,7 @@ fn unknown(header: &[u8]) -> String {
         return format!("no header follows its first line: {}", quoted(header, header.len()));
     }
     if uutils::is_older_header(header) {
-        return format!(
-            "its header is that of uutils' w before April 2025, in which no line counts the rows, so that anybody can forge one; update it: {}",
-            quoted(header, header.len())
-        );
+        return uncounted(header);
     }
     let faulty = faulty_byte(header);
     let at = match faulty {
@@ -88,6 +86,14 @@ fn unknown(header: &[u8]) -> String {
         faulty => format!(" from byte {} on", faulty + 1),
     };
     format!("its header is not known{at}: {}", quoted(header, faulty))
+}
+
+/// What is said of a table of uutils' `w` without a first line.
+pub fn uncounted(header: &[u8]) -> String {
+    format!(
+        "it is of uutils' w before April 2025: no first line counts its rows, so anybody can forge one with a line feed in a command line; update it: {}",
+        quoted(header, header.len())
+    )
 }
 
 /// The line that was most probably meant as the header, though it is not known.

@@ -1,4 +1,5 @@
-//! Whatever `w` prints is read or refused, and rendered to text that is UTF-8; never a panic, never more rows than lines.
+//! Whatever `w` prints is read or refused, and rendered to text that is UTF-8; never a panic, never more rows than lines, of uutils' `w`
+//! never more or fewer than its first line counts, and no value that `w` can't know.
 
 #![no_main]
 
@@ -10,15 +11,33 @@ use what::{
     exposition::Format,
     metrics::{self, Options, Scrape},
     session::{self, CommandShown},
-    table,
-    table::login::Span,
+    table::{self, Table, login::Span},
 };
+
+/// Whether uutils' `w` printed it: the long form's header is also procps', whose rows have a login time.
+fn is_of_uutils(printed: &[u8], table: &Table) -> bool {
+    let mut head = printed.split(|&byte| byte == b'\n').take(2);
+    head.any(|line| match line {
+        b"USER     TTY      IDLE   WHAT" => true,
+        b"USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT" => {
+            table.rows.iter().any(|row| row.login.is_none())
+        }
+        _ => false,
+    })
+}
 
 fuzz_target!(|printed: &[u8]| {
     let Ok(table) = table::read(printed) else { return };
     assert!(table.rows.len() < printed.iter().filter(|&&byte| byte == b'\n').count());
+    if is_of_uutils(printed, &table) {
+        assert_eq!(table.users_reported, Some(table.rows.len() as u64));
+    }
     let run = Span { began: 1_795_479_355, ended: 1_795_479_356 };
     let sessions = session::of_table(&table, run, CommandShown::Full);
+    for session in &sessions {
+        assert!(session.login.is_none_or(|login| login.unix >= 0 && table.is_of(run)));
+        assert!(!session.tty.is_empty() || (session.idle.is_none() && session.cpu.is_none()));
+    }
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {
@@ -35,6 +54,5 @@ fuzz_target!(|printed: &[u8]| {
     for format in [Format::Text, Format::OpenMetrics] {
         let text = String::from_utf8(metrics::render(format, &options, &scrape)).expect("UTF-8");
         assert!(text.ends_with('\n'));
-        assert!(sessions.iter().filter_map(|session| session.login).all(|login| login.unix >= 0));
     }
 });
