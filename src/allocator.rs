@@ -1,8 +1,8 @@
-//! glibc's allocator, told to take less.
+//! Makes glibc's allocator take less.
 //!
-//! It reserves 64 MB of address space for each thread, until a limit leaves none for the next thread's stack, and it keeps large pieces
-//! that are freed. It reads how to behave from the environment, once, at the start of the process. So the process starts itself anew
-//! with the right environment. `w` gets an environment of its own.
+//! By default it reserves 64 MB of address space for each thread, until a limit leaves none for the next thread's stack. It also keeps
+//! large pieces that are freed. It reads its settings from the environment, once, when a process starts. So the process starts itself
+//! again with the right environment. `w` gets an environment of its own.
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -16,7 +16,11 @@ pub fn take_less() {
     if !cfg!(target_env = "gnu") || SETTINGS.iter().any(|(name, _)| env::var_os(name).is_some()) {
         return;
     }
+    // By its path: started as /proc/self/exe, it would be called "exe" in lists of processes.
+    let Ok(path) = env::current_exe() else {
+        return;
+    };
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let _ = Command::new("/proc/self/exe").arg0(name).args(arguments).envs(SETTINGS).exec();
+    let _ = Command::new(path).arg0(name).args(arguments).envs(SETTINGS).exec();
 }

@@ -397,3 +397,10 @@ fn once_prints_what_a_scrape_gets_and_its_status_tells_if_w_failed() {
     assert!(String::from_utf8(bad.stdout).unwrap().contains("what_up{version="));
     assert_eq!(String::from_utf8(bad.stderr).unwrap().lines().count(), 1);
 }
+
+#[test]
+fn a_list_of_processes_shows_its_name() {
+    let exporter = Exporter::of(&FakeW::new("cat $TABLE").command(), &[]);
+    let name = fs::read_to_string(format!("/proc/{}/comm", exporter.pid())).unwrap();
+    assert_eq!(name, "prometheus-what\n");
+}
