@@ -212,11 +212,7 @@ impl Site {
                 let format = Format::accepted(request.accept());
                 Reply {
                     status: 200,
-                    headers: vec![
-                        ("Content-Type", format.content_type()),
-                        ("Vary", "Accept"),
-                        NO_STORE,
-                    ],
+                    headers: vec![("Content-Type", format.content_type()), ("Vary", "Accept")],
                     body: snapshot.metrics(format, &self.options),
                 }
             }
@@ -227,7 +223,6 @@ impl Site {
                     ("Content-Security-Policy", landing_page::SECURITY_POLICY),
                     ("X-Content-Type-Options", "nosniff"),
                     ("Referrer-Policy", "no-referrer"),
-                    NO_STORE,
                 ],
                 body: Arc::new(snapshot.page(age, &self.page)),
             },
@@ -235,9 +230,6 @@ impl Site {
         request.respond(reply);
     }
 }
-
-/// A proxy that kept the answer would serve users who are gone.
-const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
 
 fn not_found() -> Reply {
     let headers = vec![("Content-Type", "text/plain; charset=utf-8")];

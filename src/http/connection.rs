@@ -130,7 +130,7 @@ impl<'c> Connection<'c> {
         };
         let keep_alive = request.keep_alive && !self.connections.are_many();
         let mut head = head;
-        head.extend_from_slice(connection_field(keep_alive).as_bytes());
+        head.extend_from_slice(last_fields(keep_alive).as_bytes());
         let body = match (&body, request.method) {
             (_, Method::Head | Method::Options) => &[],
             (Some(body), _) => body.as_slice(),
@@ -169,7 +169,7 @@ impl<'c> Connection<'c> {
         let allow = if status == 405 { "Allow: GET, HEAD, OPTIONS\r\n" } else { "" };
         let fields = format!("{allow}{}", text_fields(reason.len() + 1));
         let mut head = head(&format!("{status} {reason}"), &fields);
-        head.extend_from_slice(connection_field(false).as_bytes());
+        head.extend_from_slice(last_fields(false).as_bytes());
         // An answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2).
         let to_head = self.unread.starts_with(b"HEAD ");
         let body = if to_head { String::new() } else { format!("{reason}\n") };
@@ -202,12 +202,12 @@ fn head(status: &str, fields: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nServer: {NAME}\r\nDate: {date}\r\n{fields}").into_bytes()
 }
 
-fn connection_field(keep_alive: bool) -> String {
-    match keep_alive {
-        true => {
-            let seconds = IDLE_TIME.as_secs();
-            format!("Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
-        }
-        false => "Connection: close\r\n\r\n".to_owned(),
-    }
+/// The fields that every answer ends with. A proxy that kept one would serve users who are gone, or call a dead exporter healthy.
+fn last_fields(keep_alive: bool) -> String {
+    let seconds = IDLE_TIME.as_secs();
+    let connection = match keep_alive {
+        true => format!("keep-alive\r\nKeep-Alive: timeout={seconds}"),
+        false => "close".to_owned(),
+    };
+    format!("Cache-Control: no-store\r\nConnection: {connection}\r\n\r\n")
 }

@@ -194,7 +194,7 @@ fn stopped_and_continued_in_the_middle_of_answers_it_answers_on() {
 fn no_proxy_may_keep_an_answer_and_the_server_names_itself() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
-    for path in ["/metrics", "/"] {
+    for path in ["/metrics", "/", "/-/healthy", "/nothing", "/%"] {
         let answer = exporter.get(path);
         assert_eq!(answer.header("Cache-Control"), Some("no-store"), "{path}");
         assert_eq!(answer.header("Server"), Some(env!("CARGO_PKG_NAME")), "{path}");

@@ -3,6 +3,7 @@
 
 mod clients;
 mod h11;
+mod proxies;
 mod random;
 
 use std::process::Command;
