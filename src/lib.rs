@@ -12,6 +12,11 @@
 //! The loop owns the cache, and the cache owns the scraper, so that no lock is between them. Only the loop runs `w`. Tables and
 //! texts are read and written by functions that know no process, clock or socket.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "this exporter runs on Linux only; it reads the w of another system over ssh, see \"Supported w\" in README.md"
+);
+
 pub mod allocator;
 pub mod cache;
 pub mod cli;

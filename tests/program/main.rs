@@ -15,6 +15,7 @@ mod cache;
 mod cost;
 mod flags;
 mod http;
+mod manual;
 mod readme;
 mod w;
 mod waiting;
