@@ -13,5 +13,5 @@ mod request;
 mod stream;
 
 pub(crate) use incoming::{Reply, Request, Requests};
-pub use listener::Accepting;
+pub(crate) use listener::Accepting;
 pub(crate) use listener::Listener;

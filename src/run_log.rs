@@ -5,7 +5,7 @@ use crate::{command::Outcome, log, table::Table, visibility::Visibility};
 
 /// What was logged last.
 #[derive(Debug, Default)]
-pub struct RunLog {
+pub(crate) struct RunLog {
     failing: Option<Outcome>,
     failed_runs: u64,
     unseen: Vec<&'static str>,
@@ -16,12 +16,12 @@ pub struct RunLog {
 }
 
 /// Why there are no login times, and what to do.
-pub const NOT_IN_UTC: &str = "the clock in the first line of w does not show the time in UTC; \
+pub(crate) const NOT_IN_UTC: &str = "the clock in the first line of w does not show the time in UTC; \
      a wrapper has dropped TZ (--w.command \"ssh host env TZ=UTC0 LC_ALL=C w -i\" sets it), or the table is an old one";
 
 impl RunLog {
     /// A run gave no table.
-    pub fn failed(&mut self, outcome: Outcome, complaint: &str) {
+    pub(crate) fn failed(&mut self, outcome: Outcome, complaint: &str) {
         if self.failing != Some(outcome) {
             let what = match outcome {
                 Outcome::Timeout => "w took too long",
@@ -35,7 +35,7 @@ impl RunLog {
     }
 
     /// A run gave a table.
-    pub fn worked(&mut self, table: &Table, visibility: Option<Visibility>, in_utc: bool) {
+    pub(crate) fn worked(&mut self, table: &Table, visibility: Option<Visibility>, in_utc: bool) {
         if self.failing.take().is_some() {
             log::info(&format!("w works again after {}", counted(self.failed_runs, "failed run")));
             self.failed_runs = 0;

@@ -12,7 +12,7 @@ use super::{
 use super::{elapsed::Interval, login::Login};
 
 /// Widths of the columns that vary.
-pub struct Columns {
+pub(super) struct Columns {
     user: usize,
     /// A longer user name is printed whole and shifts its row.
     user_shifts: bool,
@@ -22,7 +22,7 @@ pub struct Columns {
 
 impl Columns {
     /// The layout that a header means.
-    pub fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
+    pub(super) fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
         let [
             (b"USER", 0),
             (b"TTY", tty),
@@ -49,7 +49,7 @@ impl Columns {
     }
 
     /// Reads one row.
-    pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
+    pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let mut cursor = Cursor(line);
         let user = match self.user_shifts {
             true => cursor.shifting_column(self.user),

@@ -9,10 +9,10 @@ use super::{
 use super::{elapsed::Interval, login::Login};
 
 /// The whole header line.
-pub const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";
+pub(super) const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";
 
 /// Reads one row.
-pub fn row(line: &[u8]) -> RowResult<'_> {
+pub(super) fn row(line: &[u8]) -> RowResult<'_> {
     let mut cursor = Cursor(line);
     let user = cursor.shifting_column(15).ok_or(Column::User)?;
     let tty = cursor.shifting_column(15).ok_or(Column::Tty)?;

@@ -3,31 +3,31 @@
 use crate::table::elapsed::Interval;
 
 /// What is left of a row.
-pub struct Cursor<'a>(pub &'a [u8]);
+pub(super) struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
     /// The next bytes, that many and no fewer.
-    pub fn take(&mut self, width: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, width: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(width)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// A column of that many bytes, less the blanks behind it, and the blank that parts it from the next.
-    pub fn column(&mut self, width: usize) -> Option<&'a [u8]> {
+    pub(super) fn column(&mut self, width: usize) -> Option<&'a [u8]> {
         let text = self.take(width)?;
         self.blanks(1)?;
         Some(trim_end(text))
     }
 
     /// A column that is padded to that many bytes but never cut: what is longer ends at its first blank.
-    pub fn shifting_column(&mut self, width: usize) -> Option<&'a [u8]> {
+    pub(super) fn shifting_column(&mut self, width: usize) -> Option<&'a [u8]> {
         let over = self.0.get(width..)?.iter().position(|&byte| byte == b' ')?;
         self.column(width + over)
     }
 
     /// A word, and the blanks that pad it to that many bytes.
-    pub fn padded_word(&mut self, width: usize) -> Option<&'a [u8]> {
+    pub(super) fn padded_word(&mut self, width: usize) -> Option<&'a [u8]> {
         let end = self.0.iter().position(|&byte| byte == b' ').unwrap_or(self.0.len());
         let word = self.take(end)?;
         self.blanks(width.saturating_sub(end))?;
@@ -35,12 +35,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// That many blanks.
-    pub fn blanks(&mut self, count: usize) -> Option<()> {
+    pub(super) fn blanks(&mut self, count: usize) -> Option<()> {
         self.take(count)?.iter().all(|&byte| byte == b' ').then_some(())
     }
 
     /// How many blanks come next, and past them.
-    pub fn leading_blanks(&mut self) -> usize {
+    pub(super) fn leading_blanks(&mut self) -> usize {
         let count = self.0.iter().take_while(|&&byte| byte == b' ').count();
         self.0 = &self.0[count..];
         count
@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
     ///
     /// From 100 days on it is longer than seven and shifts what follows. Its first figure is padded to two places, so that it
     /// fits nowhere but where it stands.
-    pub fn procps_interval(&mut self) -> Option<Option<Interval>> {
+    pub(super) fn procps_interval(&mut self) -> Option<Option<Interval>> {
         if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
             self.take(7)?;
             return Some(None);
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Without the blanks that pad a column on its right.
-pub fn trim_end(mut text: &[u8]) -> &[u8] {
+pub(super) fn trim_end(mut text: &[u8]) -> &[u8] {
     // FROM is 256 bytes, nearly all of them blanks: in steps of eight as long as it goes.
     while let Some((rest, b"        ")) = text.split_last_chunk::<8>() {
         text = rest;

@@ -12,7 +12,7 @@ use super::{
 const SEARCHED: usize = 100;
 
 /// What the rows are read by.
-pub struct Head<'a> {
+pub(super) struct Head<'a> {
     pub first_line: FirstLine,
     pub header: &'a [u8],
     /// Never empty.
@@ -22,7 +22,7 @@ pub struct Head<'a> {
 }
 
 /// Reads the header, and the line before it, which may be missing or empty.
-pub fn read(printed: &[u8]) -> Result<Head<'_>> {
+pub(super) fn read(printed: &[u8]) -> Result<Head<'_>> {
     let (first, rest) = split_line(printed);
     let layouts = Layout::of_header(first);
     if !layouts.is_empty() {
@@ -89,7 +89,7 @@ fn unknown(header: &[u8]) -> String {
 }
 
 /// What is said of a table of uutils' `w` without a first line.
-pub fn uncounted(header: &[u8]) -> String {
+pub(super) fn uncounted(header: &[u8]) -> String {
     format!(
         "it is of uutils' w before April 2025: no first line counts its rows, so anybody can forge one with a line feed in a command line; update it: {}",
         quoted(header, header.len())

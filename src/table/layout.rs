@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Row, bsd, busybox, procps, terminal, toybox, uutils};
 
 /// Where the columns stand, for each family of programs.
-pub enum Layout {
+pub(super) enum Layout {
     Procps(procps::Columns),
     Uutils(uutils::Columns),
     Bsd(bsd::Columns),
@@ -15,7 +15,7 @@ pub enum Layout {
 
 /// A column, in the order of the programs that share a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Column {
+pub(super) enum Column {
     User,
     Tty,
     From,
@@ -28,7 +28,7 @@ pub enum Column {
 }
 
 /// A row, or the first column that does not stand where the header puts it.
-pub type RowResult<'a> = Result<Row<'a>, Column>;
+pub(super) type RowResult<'a> = Result<Row<'a>, Column>;
 
 impl fmt::Display for Column {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +48,7 @@ impl fmt::Display for Column {
 
 impl Layout {
     /// What a header can mean: several layouts where programs share it. Empty for an unknown one.
-    pub fn of_header(line: &[u8]) -> Vec<Layout> {
+    pub(super) fn of_header(line: &[u8]) -> Vec<Layout> {
         if line == busybox::HEADER {
             return vec![Layout::Busybox];
         }
@@ -63,7 +63,7 @@ impl Layout {
     }
 
     /// Whether there is a FROM column.
-    pub fn shows_from(&self) -> bool {
+    pub(super) fn shows_from(&self) -> bool {
         match self {
             Layout::Procps(columns) => columns.shows_from(),
             Layout::Uutils(_) => false,
@@ -72,12 +72,12 @@ impl Layout {
     }
 
     /// Whether the rows are only those that the first line counts: others are forged.
-    pub fn counts_rows(&self) -> bool {
+    pub(super) fn counts_rows(&self) -> bool {
         matches!(self, Layout::Uutils(_))
     }
 
     /// Reads one row.
-    pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
+    pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let row = match self {
             Layout::Procps(columns) => columns.row(line),
             Layout::Uutils(columns) => columns.row(line),
@@ -94,7 +94,7 @@ impl Layout {
 }
 
 /// The words of a header and the byte at which each begins.
-pub fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
+pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
     let mut start = 0;
     let mut words = Vec::new();
     for word in line.split(|&byte| byte == b' ') {

@@ -22,7 +22,7 @@ use super::{
 use crate::table::login::Login;
 
 /// Widths of the columns that vary.
-pub struct Columns {
+pub(super) struct Columns {
     user: usize,
     /// `None`: not shown.
     from: Option<usize>,
@@ -34,7 +34,7 @@ pub struct Columns {
 
 impl Columns {
     /// The layouts that a header can mean.
-    pub fn of_header(words: &[(&[u8], usize)]) -> Vec<Columns> {
+    pub(super) fn of_header(words: &[(&[u8], usize)]) -> Vec<Columns> {
         let Some(((b"USER", 0), [(b"TTY", tty), rest @ ..])) = words.split_first() else {
             return Vec::new();
         };
@@ -79,12 +79,12 @@ impl Columns {
     }
 
     /// Whether FROM is shown.
-    pub fn shows_from(&self) -> bool {
+    pub(super) fn shows_from(&self) -> bool {
         self.from.is_some()
     }
 
     /// Reads one row.
-    pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
+    pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let mut cursor = Cursor(line);
         let user = cursor.column(self.user).ok_or(Column::User)?;
         let tty = cursor.column(8).ok_or(Column::Tty)?;

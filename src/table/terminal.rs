@@ -6,7 +6,7 @@
 
 /// Whether Linux calls a terminal so: the virtual and serial lines `tty…`, pseudo-terminals, and the consoles of hypervisors and
 /// containers that systemd starts a login on. procps cuts the name to 8 bytes.
-pub fn is_of_linux(name: &[u8]) -> bool {
+pub(super) fn is_of_linux(name: &[u8]) -> bool {
     const NUMBERED: [&[u8]; 7] = [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"sclp_line"];
     const NAMED: [&[u8]; 3] = [b"tty", b"lxc/", b"3270/"];
     let rest_is = |starts: &[&[u8]], kind: fn(&u8) -> bool| {
@@ -20,7 +20,7 @@ pub fn is_of_linux(name: &[u8]) -> bool {
 
 /// Whether a BSD's `w` calls a terminal so: it leaves out rows without a device, and cuts `tty` off: `v0`, `p3`, `00`, `s001`, `pts/0`,
 /// `console`. So all is one but what can't be a name there.
-pub fn is_of_bsd(name: &[u8]) -> bool {
+pub(super) fn is_of_bsd(name: &[u8]) -> bool {
     let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'/';
     !name.is_empty() && name.iter().all(of_name) && !name.starts_with(b"seat")
 }

@@ -8,10 +8,10 @@ use super::{
 use crate::table::login::Login;
 
 /// The whole header line.
-pub const HEADER: &[u8] = b"USER     TTY             LOGIN@              FROM";
+pub(super) const HEADER: &[u8] = b"USER     TTY             LOGIN@              FROM";
 
 /// Reads one row.
-pub fn row(line: &[u8]) -> RowResult<'_> {
+pub(super) fn row(line: &[u8]) -> RowResult<'_> {
     let mut cursor = Cursor(line);
     let user = cursor.column(8).ok_or(Column::User)?;
     let tty = cursor.column(9).ok_or(Column::Tty)?;

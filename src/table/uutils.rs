@@ -23,7 +23,7 @@ use super::{
 use crate::table::elapsed::{Interval, two_digits};
 
 /// Which of its two forms it is.
-pub struct Columns {
+pub(super) struct Columns {
     /// LOGIN@, JCPU and PCPU are shown.
     long: bool,
 }
@@ -33,7 +33,7 @@ struct Rest<'a>(&'a str);
 
 impl Columns {
     /// The layout that a header can mean.
-    pub fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
+    pub(super) fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
         let long = match *words {
             [
                 (b"USER", 0),
@@ -51,7 +51,7 @@ impl Columns {
     }
 
     /// Reads one row.
-    pub fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
+    pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         // It prints nothing but UTF-8.
         let mut rest = Rest(str::from_utf8(line).map_err(|_| Column::User)?);
         let user = rest.column(9).ok_or(Column::User)?;
@@ -73,7 +73,7 @@ impl Columns {
 }
 
 /// A row of before April 2025 is told from procps' by its header: LOGIN@ one column further left, or tabs.
-pub fn is_older_header(line: &[u8]) -> bool {
+pub(super) fn is_older_header(line: &[u8]) -> bool {
     matches!(
         line,
         b"USER     TTY      LOGIN@   IDLE   JCPU   PCPU WHAT"

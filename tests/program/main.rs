@@ -3,6 +3,8 @@
 //! `cargo test` runs the tests that need nothing else. The others are ignored there; `.ci/run` installs what they need and runs
 //! them by the names of their modules.
 
+// Its modules use each other; it has no interface.
+#![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 // What the tests share.
