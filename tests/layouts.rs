@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{
+    collection::vec, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner,
+};
 use what::{
     table::elapsed::Interval,
     table::login::Login,
@@ -41,12 +43,17 @@ fn tty(longest: usize) -> impl Strategy<Value = (String, bool)> {
     ]
 }
 
+/// As many as fit their column, and more.
+fn days() -> impl Strategy<Value = u32> {
+    prop_oneof![2..10u32, 10..100u32, 100..100_000u32]
+}
+
 fn procps_interval() -> impl Strategy<Value = String> {
     prop_oneof![
         (0..=60u32, 0..100u32).prop_map(|(seconds, part)| format!(" {seconds:2}.{part:02}s")),
         (1..60u32, 0..60u32).prop_map(|(minutes, seconds)| format!(" {minutes:2}:{seconds:02} ")),
         (1..48u32, 0..60u32).prop_map(|(hours, minutes)| format!(" {hours:2}:{minutes:02}m")),
-        (2..100_000u32).prop_map(|days| format!(" {days:2}days")),
+        days().prop_map(|days| format!(" {days:2}days")),
         Just("   ?   ".to_owned()),
         Just("       ".to_owned()),
         Just(" ?xdm? ".to_owned()),
@@ -67,13 +74,18 @@ fn procps_login() -> impl Strategy<Value = String> {
 }
 
 fn what() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), Just(" both ends ".to_owned()), "[ -~]{0,80}"]
+    prop_oneof![Just(String::new()), Just(" both ends ".to_owned()), "[ -~]{0,80}", "\\PC{0,40}"]
+}
+
+/// Of letters of one byte, two, three and four.
+fn user() -> impl Strategy<Value = String> {
+    prop_oneof![word(40), "[!-~é-ÿ][!-~é-ÿ一-三😀]{0,20}"]
 }
 
 fn procps_fields() -> impl Strategy<Value = Fields> {
     let from = prop_oneof![Just(String::new()), word(300)];
     let interval = procps_interval;
-    (word(40), tty(12), from, procps_login(), interval(), interval(), interval(), what()).prop_map(
+    (user(), tty(12), from, procps_login(), interval(), interval(), interval(), what()).prop_map(
         |(user, (tty, has_terminal), from, login, idle, jcpu, pcpu, what)| Fields {
             user,
             tty,
@@ -88,15 +100,24 @@ fn procps_fields() -> impl Strategy<Value = Fields> {
     )
 }
 
-fn cut(text: &str, width: usize) -> &str {
-    text.get(..width).unwrap_or(text)
+/// As C's `%.*s` does, be it in the middle of a letter.
+fn cut(text: &str, width: usize) -> &[u8] {
+    text.as_bytes().get(..width).unwrap_or(text.as_bytes())
+}
+
+/// As C's `%-*.*s` does: cut, and padded by bytes.
+fn column(text: &str, width: usize) -> Vec<u8> {
+    let mut column = cut(text, width).to_vec();
+    column.resize(width, b' ');
+    column
 }
 
 /// Reads a table that must have as many rows, and compares them.
-fn check(printed: &str, expected: &[Row]) -> Result<(), TestCaseError> {
-    let table = read(printed.as_bytes())
-        .map_err(|error| TestCaseError::fail(format!("{error:#}\n{printed}")))?;
-    prop_assert_eq!(&table.rows, expected, "{}", printed);
+fn check(printed: &[u8], expected: &[Row]) -> Result<(), TestCaseError> {
+    let shown = String::from_utf8_lossy(printed);
+    let table =
+        read(printed).map_err(|error| TestCaseError::fail(format!("{error:#}\n{shown}")))?;
+    prop_assert_eq!(&table.rows, expected, "{}", shown);
     Ok(())
 }
 
@@ -148,20 +169,16 @@ impl Procps {
         format!("{:user$} TTY      {from}{rest}\n", "USER")
     }
 
-    fn row(&self, fields: &Fields) -> String {
-        let (user, tty) = (self.user, cut(&fields.tty, 8));
-        let name = cut(&fields.user, user);
-        let from =
-            self.from.map_or(String::new(), |width| format!("{:width$}", cut(&fields.from, width)));
-        let (idle, what) = (&fields.idle, self.what(fields));
+    fn row(&self, fields: &Fields) -> Vec<u8> {
+        let Fields { user, tty, from, login, idle, jcpu, pcpu, .. } = fields;
         let gap = if self.version == Version::To2002 { "  " } else { " " };
-        match self.short {
-            true => format!("{name:user$} {tty:8} {from}{idle}{gap}{what}\n"),
-            false => format!(
-                "{name:user$} {tty:8} {from}{}{idle}{}{}{gap}{what}\n",
-                fields.login, fields.jcpu, fields.pcpu
-            ),
-        }
+        let (user, tty) = (column(user, self.user), column(tty, 8));
+        let from = self.from.map_or(Vec::new(), |width| column(from, width));
+        let figures = match self.short {
+            true => format!("{idle}{gap}{}\n", self.what(fields)),
+            false => format!("{login}{idle}{jcpu}{pcpu}{gap}{}\n", self.what(fields)),
+        };
+        [&user[..], b" ", &tty, b" ", &from, figures.as_bytes()].concat()
     }
 
     /// Where nothing stands before it, its own blanks can't be told from the layout's.
@@ -175,9 +192,9 @@ impl Procps {
     fn expected<'f>(&self, fields: &'f Fields) -> Row<'f> {
         let interval = |text: &str| Interval::procps(text.trim().as_bytes());
         Row {
-            user: cut(&fields.user, self.user).as_bytes(),
-            tty: cut(&fields.tty, 8).as_bytes(),
-            from: self.from.map_or("", |width| cut(&fields.from, width)).as_bytes(),
+            user: cut(&fields.user, self.user),
+            tty: cut(&fields.tty, 8),
+            from: self.from.map_or(b"", |width| cut(&fields.from, width)),
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
             idle: interval(&fields.idle).filter(|_| fields.has_terminal),
             cpu: interval(&fields.jcpu).filter(|_| fields.has_terminal && !self.short),
@@ -206,7 +223,7 @@ fn bsd_idle() -> impl Strategy<Value = String> {
         (1..36u32, 0..60u32).prop_map(|(hours, minutes)| format!(" {hours:2}:{minutes:02} ")),
         Just(" 1day  ".to_owned()),
         Just("  1day ".to_owned()),
-        (2..10_000u32).prop_map(|days| format!(" {days}days ")),
+        days().prop_map(|days| format!(" {days}days ")),
     ]
 }
 
@@ -227,12 +244,12 @@ fn bsd_fields() -> impl Strategy<Value = Fields> {
 
 fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<'f> {
     let tty = cut(&fields.tty, tty);
-    let has_terminal = tty.chars().all(|char| char.is_ascii_alphanumeric() || char == '/')
-        && !tty.starts_with("seat");
+    let has_terminal = tty.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/')
+        && !tty.starts_with(b"seat");
     Row {
-        user: cut(&fields.user, user).as_bytes(),
-        tty: tty.as_bytes(),
-        from: cut(&fields.from, from).as_bytes(),
+        user: cut(&fields.user, user),
+        tty,
+        from: cut(&fields.from, from),
         login: Login::bsd(fields.login.trim().as_bytes()),
         idle: Interval::bsd(fields.idle.trim().as_bytes()).filter(|_| has_terminal),
         cpu: None,
@@ -255,9 +272,14 @@ fn uutils_fields() -> impl Strategy<Value = Fields> {
         (0..60u32, 0..100u32).prop_map(|(seconds, part)| format!("{seconds}.{part:02}s")),
         (1..60u32, 0..60u32).prop_map(|(minutes, seconds)| format!("{minutes}:{seconds:02}")),
         (1..48u32, 0..60u32).prop_map(|(hours, minutes)| format!("{hours}:{minutes:02}m")),
-        (2..200_000u32).prop_map(|days| format!("{days}days")),
+        days().prop_map(|days| format!("{days}days")),
     ];
-    let ticks = || prop_oneof![0..100u64, 0..100_000u64, 0..100_000_000_000u64];
+    // Of each number of decimals; less than its column, just as much, and more.
+    let ticks = || {
+        let whole = prop_oneof![0..100u64, 100..10_000u64, 0..1_000_000_000u64];
+        (whole, prop_oneof![Just(0), (0..10u64).prop_map(|tenths| tenths * 10), 0..100u64])
+            .prop_map(|(whole, hundredths)| whole * 100 + hundredths)
+    };
     let hundredths = |ticks: u64| ticks as f64 / 100.0;
     ("[!-~é-ÿ]\\PC{0,20}", tty, login, idle, ticks(), ticks(), what()).prop_map(
         move |(user, (tty, has_terminal), login, idle, jcpu, pcpu, what)| {
@@ -316,35 +338,110 @@ fn uutils_row(fields: &Fields, short: bool) -> Row<'_> {
     }
 }
 
+/// What a strategy gives in as many tries as a test makes.
+fn some_of<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
+    let mut runner = TestRunner::deterministic();
+    (0..256).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+fn assert_each_is_met(all: &[Fields], kinds: &[(&str, fn(&Fields) -> bool)]) {
+    for (kind, is_met) in kinds {
+        assert!(all.iter().any(is_met), "never {kind}");
+    }
+}
+
+#[test]
+fn rows_of_uutils_are_of_every_kind() {
+    assert_each_is_met(
+        &some_of(uutils_fields()),
+        &[
+            ("a processor time that leaves a blank", |row| row.jcpu.len() < 7),
+            ("one that fills its column", |row| row.jcpu.len() == 7),
+            ("one that overruns it", |row| row.jcpu.len() > 7),
+            ("a whole PCPU", |row| !row.pcpu.contains('.')),
+            ("one with a decimal", |row| row.pcpu.rfind('.') == row.pcpu.len().checked_sub(2)),
+            ("one that fills its column", |row| row.pcpu.len() == 6),
+            ("one that overruns it", |row| row.pcpu.len() > 6),
+            ("both that touch", |row| row.jcpu.len() >= 7 && row.pcpu.len() >= 6),
+            ("a user of eight letters", |row| row.user.chars().count() == 8),
+            ("one of more bytes than letters", |row| !row.user.is_ascii()),
+            ("a terminal that overruns its column", |row| row.tty.len() > 10),
+            ("seconds", |row| row.idle.ends_with('s') && row.idle.contains('.')),
+            ("minutes", |row| row.idle.ends_with(|last: char| last.is_ascii_digit())),
+            ("hours", |row| row.idle.ends_with('m')),
+            ("days", |row| row.idle.ends_with("days")),
+            ("days that fill the column", |row| row.idle.len() >= 7),
+        ],
+    );
+}
+
+#[test]
+fn rows_of_procps_are_of_every_kind() {
+    assert_each_is_met(
+        &some_of(procps_fields()),
+        &[
+            ("seconds", |row| row.idle.ends_with('s') && row.idle.contains('.')),
+            ("minutes", |row| row.idle.contains(':') && row.idle.ends_with(' ')),
+            ("hours", |row| row.idle.ends_with('m')),
+            ("days", |row| row.idle.ends_with("days") && row.idle.len() == 7),
+            ("days that overrun the column", |row| row.idle.len() > 7),
+            ("an idle time that is not known", |row| row.idle == "   ?   "),
+            ("that of X", |row| row.idle == " ?xdm? "),
+            ("none", |row| row.idle.trim().is_empty()),
+            ("no terminal", |row| row.tty.is_empty()),
+            ("a user that is cut", |row| row.user.len() > 32),
+            ("one of more bytes than letters", |row| !row.user.is_ascii()),
+            ("a host that is cut", |row| row.from.len() > 256),
+            ("no host", |row| row.from.is_empty()),
+            ("a command that begins with a blank", |row| row.what.starts_with(' ')),
+            ("none", |row| row.what.is_empty()),
+        ],
+    );
+    let layouts = some_of(procps());
+    for version in [Version::To2002, Version::To332, Version::To404, Version::From405] {
+        for (short, shows_from) in [(false, false), (false, true), (true, false), (true, true)] {
+            let is_met = |layout: &Procps| {
+                (layout.version, layout.short, layout.from.is_some())
+                    == (version, short, shows_from)
+            };
+            assert!(layouts.iter().any(is_met), "never {version:?}, {short}, {shows_from}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn procps_3_and_4(layout in procps(), all in vec(procps_fields(), 0..6)) {
-        let rows: String = all.iter().map(|fields| layout.row(fields)).collect();
+        let mut printed = format!(" 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90\n{}", layout.header()).into_bytes();
+        printed.extend(all.iter().flat_map(|fields| layout.row(fields)));
         let expected: Vec<Row> = all.iter().map(|fields| layout.expected(fields)).collect();
-        check(&format!(" 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90\n{}{rows}", layout.header()), &expected)?;
+        check(&printed, &expected)?;
     }
 
     #[test]
     fn freebsd_and_macos(user in 8..=32usize, tty in 5..=8usize, from in 5..=40usize, all in vec(bsd_fields(), 0..6)) {
-        let header = format!("{:user$} {:tty$} {:from$}  LOGIN@  IDLE WHAT\n", "USER", "TTY", "FROM");
-        let row = |fields: &Fields| {
-            let (name, line, host) = (cut(&fields.user, user), cut(&fields.tty, tty), cut(&fields.from, from));
-            format!("{name:user$} {line:tty$} {host:from$} {}{}{}\n", fields.login, fields.idle, fields.what)
-        };
-        let rows: String = all.iter().map(row).collect();
+        let mut printed = format!("{:user$} {:tty$} {:from$}  LOGIN@  IDLE WHAT\n", "USER", "TTY", "FROM").into_bytes();
+        printed.extend(all.iter().flat_map(|fields| {
+            let (name, line, host) = (column(&fields.user, user), column(&fields.tty, tty), column(&fields.from, from));
+            let figures = format!("{}{}{}\n", fields.login, fields.idle, fields.what);
+            [&name[..], b" ", &line, b" ", &host, b" ", figures.as_bytes()].concat()
+        }));
         let expected: Vec<Row> = all.iter().map(|fields| bsd_row(fields, user, tty, from)).collect();
-        check(&format!("{header}{rows}"), &expected)?;
+        check(&printed, &expected)?;
     }
 
     #[test]
     fn openbsd_and_old_netbsd(all in vec(bsd_fields(), 0..6)) {
-        let row = |fields: &Fields| {
-            let (line, host) = (cut(&fields.tty, 2), cut(&fields.from, 16));
-            format!("{:8} {line:2} {host:16} {}{}{}\n", fields.user, fields.login, fields.idle, fields.what)
-        };
-        let rows: String = all.iter().map(row).collect();
+        let mut printed = b"USER    TTY FROM              LOGIN@  IDLE WHAT\n".to_vec();
+        printed.extend(all.iter().flat_map(|fields| {
+            // The name alone is never cut.
+            let name = column(&fields.user, fields.user.len().max(8));
+            let (line, host) = (column(&fields.tty, 2), column(&fields.from, 16));
+            let figures = format!("{}{}{}\n", fields.login, fields.idle, fields.what);
+            [&name[..], b" ", &line, b" ", &host, b" ", figures.as_bytes()].concat()
+        }));
         let expected: Vec<Row> = all.iter().map(|fields| bsd_row(fields, 32, 2, 16)).collect();
-        check(&format!("USER    TTY FROM              LOGIN@  IDLE WHAT\n{rows}"), &expected)?;
+        check(&printed, &expected)?;
     }
 
     #[test]
@@ -365,7 +462,7 @@ proptest! {
             cpu: None,
             what: None,
         }).collect();
-        check(&printed, &expected)?;
+        check(printed.as_bytes(), &expected)?;
     }
 
     #[test]
@@ -375,7 +472,7 @@ proptest! {
         // Where a terminal's name touches IDLE, digits of both can leave two readings, and then there is none.
         let touches = short && all.iter().any(|fields| fields.tty.len() >= 9);
         if !touches || read(printed.as_bytes()).is_ok() {
-            check(&printed, &expected)?;
+            check(printed.as_bytes(), &expected)?;
         }
         let miscounted = uutils_table(&all, short, all.len() + 1 - off);
         prop_assert!(off == 1 || read(miscounted.as_bytes()).is_err(), "{}", miscounted);
