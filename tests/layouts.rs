@@ -344,7 +344,10 @@ fn some_of<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
     (0..256).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
-fn assert_each_is_met(all: &[Fields], kinds: &[(&str, fn(&Fields) -> bool)]) {
+/// What a kind of row is called, and whether a row is of it.
+type RowKind = (&'static str, fn(&Fields) -> bool);
+
+fn assert_each_is_met(all: &[Fields], kinds: &[RowKind]) {
     for (kind, is_met) in kinds {
         assert!(all.iter().any(is_met), "never {kind}");
     }
