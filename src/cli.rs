@@ -1,13 +1,14 @@
 //! What the user chose, by flag, environment variable or default. Knows the dotted names; argh, which can't hold dots, sees
 //! them with dashes.
 
-use std::{env, ffi::OsString, fmt::Write, net::Ipv6Addr, time::Duration};
+use std::{env, ffi::OsString, fmt::Write, net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use argh::FromArgs;
 
 use crate::{
     command::DEFAULT_COMMAND,
+    http,
     metrics::{self, Options},
     session::CommandShown,
 };
@@ -78,6 +79,8 @@ flags! {
         "command to run, split at blanks, without a shell";
     w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
         "kill a run of w that takes longer; written as above, more than 0";
+    web_config_file: "--web.config.file" "FILE", "EXPORTER_WEB_CONFIG_FILE", "", web_config -> Option<PathBuf>,
+        "file with TLS settings and passwords, as for other Prometheus exporters; only in a build with the feature tls";
 }
 
 const WITH_TIMESTAMP: &str = "--metrics.with-timestamp";
@@ -117,6 +120,8 @@ pub struct Config {
     pub w_command: String,
     /// A longer run is killed; more than 0.
     pub w_timeout: Duration,
+    /// The file with TLS and passwords. It could be used.
+    pub web_config: Option<PathBuf>,
 }
 
 /// Reads the arguments, without the program's name, and the environment variables through `variable`.
@@ -160,6 +165,7 @@ fn config(values: Values) -> Config {
         interval: values.scrape_interval,
         w_command: values.w_command,
         w_timeout: values.w_timeout,
+        web_config: values.web_config_file,
     }
 }
 
@@ -280,6 +286,15 @@ fn timeout(value: &str) -> Result<Duration> {
     }
 }
 
+fn web_config(value: &str) -> Result<Option<PathBuf>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let path = PathBuf::from(value);
+    http::check_access(&path)?;
+    Ok(Some(path))
+}
+
 /// The arguments as argh takes them: `--flag=value` in two, flags without dots, a bare `--metrics.with-timestamp` with its value.
 fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
     let mut undotted = Vec::new();
@@ -346,7 +361,10 @@ fn help() -> String {
     for Flag { name, value, variable, default, help } in FLAGS {
         let _ = writeln!(text, "  {name} {value}");
         wrap(&mut text, help);
-        let _ = writeln!(text, "      [{variable}, default {default}]");
+        let _ = match default.is_empty() {
+            true => writeln!(text, "      [{variable}]"),
+            false => writeln!(text, "      [{variable}, default {default}]"),
+        };
     }
     for (names, help) in SWITCHES {
         let _ = writeln!(text, "  {}", names.join(", "));

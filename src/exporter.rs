@@ -21,7 +21,7 @@ use crate::{
         is_plain_w,
     },
     exposition::Format,
-    http::{Accepting, Listener, Reply, Request, Requests},
+    http::{Accepting, Access, Listener, Reply, Request, Requests},
     landing_page, log,
     metrics::{self, Options},
     scrape::{History, Scraper, Snapshot},
@@ -55,8 +55,9 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
     let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
     log::info(&format!(
-        "{NAME} {} listens on http://{}{}",
+        "{NAME} {} listens on {}://{}{}",
         metrics::VERSION,
+        exporter.scheme,
         exporter.address,
         config.endpoint
     ));
@@ -94,6 +95,8 @@ fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
 pub struct Exporter {
     /// The address that it listens on; the first one, if the host name has several.
     pub address: SocketAddr,
+    /// `http`, or `https` if it speaks TLS.
+    pub scheme: &'static str,
     requests: Requests,
     cache: Cache,
     site: Site,
@@ -120,7 +123,9 @@ impl Exporter {
     pub fn start(config: &Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
         let listener = Listener::bind(&config.host, config.port)?;
         let address = listener.address;
-        let (accepting, requests) = listener.start()?;
+        let access = config.web_config.as_deref().map(Access::open).transpose()?;
+        let scheme = if access.as_ref().is_some_and(Access::uses_tls) { "https" } else { "http" };
+        let (accepting, requests) = listener.start(access)?;
         let cache = Cache::new(config.interval, system_clock(), scraper);
         let page = landing_page::Settings {
             host: host_name(),
@@ -129,7 +134,7 @@ impl Exporter {
             command: config.metrics.command,
         };
         let site = Site { options: config.metrics.clone(), page };
-        Ok((Exporter { address, requests, cache, site }, accepting))
+        Ok((Exporter { address, scheme, requests, cache, site }, accepting))
     }
 
     /// Answers one request after the other.

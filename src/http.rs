@@ -1,6 +1,11 @@
 //! HTTP in front of tiny_http: reads requests, bounds what a client may take, and answers what needs no metrics. Knows one route,
 //! `/-/healthy`, so that it is answered whatever the loop does.
 
+#[cfg(feature = "tls")]
+mod access;
+#[cfg(not(feature = "tls"))]
+#[path = "http/access/absent.rs"]
+mod access;
 mod channels;
 mod connection;
 mod connections;
@@ -12,6 +17,7 @@ mod listener;
 mod request;
 mod stream;
 
+pub(crate) use access::{Access, check as check_access};
 pub(crate) use incoming::{Reply, Request, Requests};
 pub(crate) use listener::Accepting;
 pub(crate) use listener::Listener;

@@ -6,11 +6,15 @@ use std::{
 };
 
 use super::{
+    access::Access,
     channels::{Answer, Channels, NoAnswer, Question, Times},
     connections::{Connections, State},
     date::http_date,
     limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, MIN_SCRAPE_TIMEOUT, SCRAPE_TIMEOUT_OFFSET},
-    request::{self, Method, REQUEST_TIMEOUT, Refusal, Request, SERVICE_UNAVAILABLE},
+    request::{
+        self, HTTPS_EXPECTED, Method, REQUEST_TIMEOUT, Refusal, Request, SERVICE_UNAVAILABLE,
+        UNAUTHORIZED,
+    },
     stream::{Stream, Unread},
 };
 use crate::{cli::NAME, clock, log};
@@ -24,6 +28,9 @@ pub(crate) struct Connection<'c> {
     id: u64,
     connections: &'c Connections,
     channels: &'c Channels,
+    access: Option<&'c Access>,
+    /// Whether the request asks for no body.
+    to_head: bool,
     /// What was read and not yet parsed.
     unread: Vec<u8>,
 }
@@ -34,6 +41,8 @@ enum End {
     Gone,
     /// The client is told.
     Refused(Refusal),
+    /// The client was told.
+    Told,
 }
 
 impl From<Refusal> for End {
@@ -49,8 +58,9 @@ impl<'c> Connection<'c> {
         id: u64,
         connections: &'c Connections,
         channels: &'c Channels,
+        access: Option<&'c Access>,
     ) -> Connection<'c> {
-        Connection { stream, id, connections, channels, unread: Vec::new() }
+        Connection { stream, id, connections, channels, access, to_head: false, unread: Vec::new() }
     }
 
     /// Serves requests until one side ends the connection.
@@ -60,11 +70,14 @@ impl<'c> Connection<'c> {
             let answered = self.read_request(deadline).and_then(|mut request| {
                 let before = self.connections.set(self.id, State::Serving);
                 request.keep_alive &= before != State::Evicted;
+                if let Some(access) = self.access {
+                    access.admit(&request.authorization)?;
+                }
                 self.answer(&request)
             });
             match answered {
                 Ok(true) => {}
-                Ok(false) => return self.linger(),
+                Ok(false) | Err(End::Told) => return self.linger(),
                 Err(End::Refused(refusal)) => return self.refuse(refusal),
                 Err(End::Gone) => return,
             }
@@ -75,6 +88,7 @@ impl<'c> Connection<'c> {
 
     /// Reads the next request. Its head must be whole by the deadline, or in time from its first byte on.
     fn read_request(&mut self, mut deadline: Option<Instant>) -> Result<Request, End> {
+        self.to_head = false;
         loop {
             // An empty line before a request is let pass (RFC 9112, 2.2).
             while self.unread.starts_with(b"\r\n") {
@@ -82,6 +96,7 @@ impl<'c> Connection<'c> {
             }
             if let Some((request, length)) = request::parse(&self.unread)? {
                 self.unread.drain(..length);
+                self.to_head = request.method == Method::Head;
                 return Ok(request);
             }
             if !self.unread.is_empty() && deadline.is_none() {
@@ -112,6 +127,11 @@ impl<'c> Connection<'c> {
             }
             Err(Unread::TooLate) => Err(too_slow),
             Err(Unread::Gone) => Err(End::Gone),
+            Err(Unread::Broken) => Err(End::Told),
+            Err(Unread::PlainHttp) => {
+                self.stream.leave_tls();
+                Err(HTTPS_EXPECTED.into())
+            }
         }
     }
 
@@ -129,8 +149,7 @@ impl<'c> Connection<'c> {
             }
         };
         let keep_alive = request.keep_alive && !self.connections.are_many();
-        let mut head = head;
-        head.extend_from_slice(last_fields(keep_alive).as_bytes());
+        let head = self.whole_head(head, keep_alive);
         let body = match (&body, request.method) {
             (_, Method::Head | Method::Options) => &[],
             (Some(body), _) => body.as_slice(),
@@ -163,16 +182,32 @@ impl<'c> Connection<'c> {
         })
     }
 
+    /// A head with the fields that every answer ends with.
+    fn whole_head(&self, mut head: Vec<u8>, keep_alive: bool) -> Vec<u8> {
+        if let Some(access) = self.access {
+            access.add_fields(&mut head);
+        }
+        head.extend_from_slice(last_fields(keep_alive).as_bytes());
+        head
+    }
+
     fn refuse(&mut self, refusal: Refusal) {
         self.connections.set(self.id, State::Serving);
-        let Refusal { status, reason } = refusal;
-        let allow = if status == 405 { "Allow: GET, HEAD, OPTIONS\r\n" } else { "" };
-        let fields = format!("{allow}{}", text_fields(reason.len() + 1));
-        let mut head = head(&format!("{status} {reason}"), &fields);
-        head.extend_from_slice(last_fields(false).as_bytes());
+        let Refusal { status, reason, text } = refusal;
+        let field = match status {
+            _ if refusal == UNAUTHORIZED => concat!(
+                "WWW-Authenticate: Basic realm=\"",
+                env!("CARGO_PKG_NAME"),
+                "\", charset=\"UTF-8\"\r\n"
+            ),
+            405 => "Allow: GET, HEAD, OPTIONS\r\n",
+            _ => "",
+        };
+        let fields = format!("{field}{}", text_fields(text.len() + 1));
+        let head = self.whole_head(head(&format!("{status} {reason}"), &fields), false);
         // An answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2).
-        let to_head = self.unread.starts_with(b"HEAD ");
-        let body = if to_head { String::new() } else { format!("{reason}\n") };
+        let to_head = self.to_head || self.unread.starts_with(b"HEAD ");
+        let body = if to_head { String::new() } else { format!("{text}\n") };
         if self.stream.write_all(&head, body.as_bytes()).is_ok() {
             self.linger();
         }

@@ -44,8 +44,11 @@ pub(crate) const HANG_UP_CHECK: Duration = Duration::from_millis(250);
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// How often it is logged that connections are refused.
 pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
-/// The stack of a connection's thread. It only reads a head and writes an answer.
-pub(crate) const STACK_BYTES: usize = 64 * 1024;
+/// The stack of a connection's thread. It only reads a head and writes an answer; with TLS it calculates too.
+pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
+/// Passwords that are checked or wait to be, of which each takes 50 ms or more. More are refused at once.
+#[cfg(feature = "tls")]
+pub(crate) const MAX_CHECKS: usize = 16;
 /// How much earlier than a scraper stops waiting it is answered.
 pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 /// A scraper that says that it waits less than this is not believed.

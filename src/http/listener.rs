@@ -15,6 +15,7 @@ use rustix::net::sockopt::{
 };
 
 use super::{
+    access::Access,
     channels::Channels,
     connection::Connection,
     connections::Connections,
@@ -36,6 +37,7 @@ pub(crate) struct Listener {
 struct Shared {
     connections: Connections,
     channels: Channels,
+    access: Option<Access>,
 }
 
 /// The sockets that are accepted from, for a stop.
@@ -83,13 +85,13 @@ impl Listener {
         Ok(Listener { sockets, address })
     }
 
-    /// Starts to accept, and gives what the loop is to answer.
+    /// Starts to accept whom `access` admits, or everybody, and gives what the loop is to answer.
     ///
     /// # Errors
     /// Too few descriptors or threads are left.
-    pub(crate) fn start(self) -> Result<(Accepting, Requests)> {
+    pub(crate) fn start(self, access: Option<Access>) -> Result<(Accepting, Requests)> {
         let (channels, requests) = inner::open()?;
-        let shared = Arc::new(Shared { connections: Connections::default(), channels });
+        let shared = Arc::new(Shared { connections: Connections::default(), channels, access });
         let copies: io::Result<Vec<_>> = self.sockets.iter().map(TcpListener::try_clone).collect();
         let sockets = copies.context("the listening socket can't be shared")?;
         for socket in self.sockets {
@@ -146,12 +148,24 @@ impl Shared {
         let id = self.connections.enter(&stream);
         let shared = Arc::clone(self);
         let serve = move || {
-            let stream = Stream::new(&stream);
-            Connection::new(stream, id, &shared.connections, &shared.channels).serve();
+            shared.serve_stream(&stream, id);
             shared.connections.leave(id);
         };
         let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
         thread.map(drop).inspect_err(|_| self.connections.leave(id))
+    }
+}
+
+impl Shared {
+    fn serve_stream(&self, socket: &TcpStream, id: u64) {
+        let Shared { connections, channels, access } = self;
+        let access = access.as_ref();
+        match access.map_or(Ok(None), Access::session) {
+            Ok(tls) => {
+                Connection::new(Stream::new(socket, tls), id, connections, channels, access).serve()
+            }
+            Err(error) => log::warn(&format!("TLS can't be started: {error:#}")),
+        }
     }
 }
 

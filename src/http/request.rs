@@ -16,6 +16,8 @@ pub(crate) struct Request {
     pub path: String,
     /// The `Accept` fields, joined by commas; empty if there is none.
     pub accept: String,
+    /// The first `Authorization` field; empty if there is none.
+    pub authorization: String,
     /// Whether the connection may be used again.
     pub keep_alive: bool,
     /// How long the scraper waits for the answer, as `X-Prometheus-Scrape-Timeout-Seconds` says.
@@ -40,10 +42,17 @@ pub(crate) struct Refusal {
     pub status: u16,
     /// Its standard reason phrase.
     pub reason: &'static str,
+    /// What is said in the body.
+    pub text: &'static str,
 }
 
 /// The request is malformed.
 pub(crate) const BAD_REQUEST: Refusal = refusal(400, "Bad Request");
+/// The request came without TLS.
+pub(crate) const HTTPS_EXPECTED: Refusal =
+    Refusal { text: "this port speaks HTTPS: ask for https://", ..BAD_REQUEST };
+/// The request has no password, or a wrong one.
+pub(crate) const UNAUTHORIZED: Refusal = refusal(401, "Unauthorized");
 /// The request did not arrive in time.
 pub(crate) const REQUEST_TIMEOUT: Refusal = refusal(408, "Request Timeout");
 /// As many requests as possible wait for `w` already.
@@ -56,7 +65,7 @@ const NOT_IMPLEMENTED: Refusal = refusal(501, "Not Implemented");
 const VERSION_NOT_SUPPORTED: Refusal = refusal(505, "HTTP Version Not Supported");
 
 const fn refusal(status: u16, reason: &'static str) -> Refusal {
-    Refusal { status, reason }
+    Refusal { status, reason, text: reason }
 }
 
 /// Reads the request at the start of what was received, and says how many bytes its head takes; `None` if it is not whole yet.
@@ -89,8 +98,9 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
     }
     let Some(body) = fields.body.length(&received[length..])? else { return Ok(None) };
     let keep_alive = !fields.close && (version == 1 || fields.keep_alive);
-    let Fields { accept, scrape_timeout, .. } = fields;
-    let request = Request { method, path: path.to_owned(), accept, keep_alive, scrape_timeout };
+    let Fields { accept, authorization, scrape_timeout, .. } = fields;
+    let path = path.to_owned();
+    let request = Request { method, path, accept, authorization, keep_alive, scrape_timeout };
     Ok(Some((request, length + body)))
 }
 
@@ -169,6 +179,7 @@ fn read_path(target: &str, method: Method) -> Option<&str> {
 #[derive(Default)]
 struct Fields {
     accept: String,
+    authorization: String,
     host: Option<()>,
     body: Body,
     close: bool,
@@ -208,6 +219,9 @@ impl Fields {
                 let comma = if self.accept.is_empty() { "" } else { "," };
                 self.accept.push_str(comma);
                 self.accept.push_str(text);
+            }
+            ("authorization", Some(text)) if self.authorization.is_empty() => {
+                self.authorization = text.to_owned();
             }
             ("host", Some(text)) if is_host(text) && self.host.is_none() => self.host = Some(()),
             ("host", _) => return Err(BAD_REQUEST),
@@ -305,11 +319,11 @@ mod tests {
 
     #[test]
     fn a_scrape_is_understood() {
-        let head =
-            "GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nAccept: a/b\r\naccept:c/d;q=0.5\r\n\r\n";
+        let head = "GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nAccept: a/b\r\nAuthorization: Basic YTpi\r\naccept:c/d;q=0.5\r\nauthorization: x\r\n\r\n";
         let request = Request {
             path: "/metrics".to_owned(),
             accept: "a/b,c/d;q=0.5".to_owned(),
+            authorization: "Basic YTpi".to_owned(),
             method: Method::Get,
             keep_alive: true,
             scrape_timeout: None,

@@ -1,4 +1,4 @@
-//! What a connection reads and writes, each within a time: its socket.
+//! What a connection reads and writes, each within a time: its socket, or a TLS session on it.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -8,11 +8,12 @@ use std::{
 
 use rustix::{io::Errno, net::RecvFlags};
 
-use super::limits::WRITE_TIME;
+use super::{access::Session, limits::WRITE_TIME};
 
 /// The server's end of a connection.
 pub(crate) struct Stream<'s> {
     socket: &'s TcpStream,
+    tls: Option<Session>,
     /// What the socket is set to, so that it is set only when it changes.
     read_timeout: Option<Duration>,
 }
@@ -23,16 +24,29 @@ pub(crate) enum Unread {
     TooLate,
     /// The client has closed or reset the connection.
     Gone,
+    /// What came is not as TLS has it, or its certificate won't do. The client was told so.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
+    Broken,
+    /// HTTP came where TLS was expected. It can be answered without TLS.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
+    PlainHttp,
 }
 
 impl<'s> Stream<'s> {
     /// Nothing is read yet.
-    pub(crate) fn new(socket: &'s TcpStream) -> Stream<'s> {
-        Stream { socket, read_timeout: None }
+    pub(crate) fn new(socket: &'s TcpStream, tls: Option<Session>) -> Stream<'s> {
+        Stream { socket, tls, read_timeout: None }
     }
 
     /// Reads what there is, or waits for it for that time, which is more than 0. Gives 0 when a signal came first.
     pub(crate) fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Unread> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(self.socket, buffer, timeout);
+        }
+        self.read_socket(buffer, timeout)
+    }
+
+    fn read_socket(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Unread> {
         if self.read_timeout != Some(timeout) {
             self.socket.set_read_timeout(Some(timeout)).map_err(|_| Unread::Gone)?;
             self.read_timeout = Some(timeout);
@@ -48,6 +62,9 @@ impl<'s> Stream<'s> {
 
     /// Writes both, within the time that a client has to take an answer.
     pub(crate) fn write_all(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            return tls.write_all(self.socket, head, body);
+        }
         let deadline = Instant::now() + WRITE_TIME;
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut left = parts.as_mut_slice();
@@ -78,14 +95,22 @@ impl<'s> Stream<'s> {
         }
     }
 
+    /// Goes on without TLS.
+    pub(crate) fn leave_tls(&mut self) {
+        self.tls = None;
+    }
+
     /// Says that nothing more will be written. What still comes can be dropped with [`Stream::drop_some`].
     pub(crate) fn end(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.announce_end(self.socket)?;
+        }
         self.socket.shutdown(Shutdown::Write)
     }
 
     /// Reads some of what is not wanted any more, and says whether there can be more.
     pub(crate) fn drop_some(&mut self, timeout: Duration) -> bool {
-        self.read(&mut [0; 4096], timeout).is_ok()
+        self.read_socket(&mut [0; 4096], timeout).is_ok()
     }
 }
 

@@ -85,6 +85,25 @@ fn version_names_version_target_and_compiler() {
     );
 }
 
+/// The module `tls` has the flag of the other build.
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_build_without_tls_refuses_its_file_and_names_the_one_that_takes_it() {
+    let expected = "expected a build with TLS and passwords, which this one is not: take the binary whose name ends in -tls, or build with --features tls";
+    for (arguments, variables, source) in [
+        (&["--web.config.file", "web.yml"][..], &[][..], "--web.config.file"),
+        (&["--once", "--web.config.file=web.yml"], &[], "--web.config.file"),
+        (&[], &[("EXPORTER_WEB_CONFIG_FILE", "web.yml")], "EXPORTER_WEB_CONFIG_FILE"),
+    ] {
+        assert_eq!(complaint(arguments, variables), format!("{source} \"web.yml\": {expected}"));
+    }
+    let unset = program()
+        .args(["--once", "--w.command", &mix()])
+        .env("EXPORTER_WEB_CONFIG_FILE", "")
+        .output();
+    assert_eq!(unset.unwrap().status.code(), Some(0));
+}
+
 #[test]
 fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
     let host = "expected an address or a host name";

@@ -142,8 +142,7 @@ impl Exporter {
     }
 
     fn listens(mut self, stderr: BufReader<ChildStderr>, first: String) -> Exporter {
-        let address =
-            first.split("http://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
+        let address = first.split("://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
         self.address = address.split('/').next().unwrap().to_owned();
         self.log.lock().unwrap().push(first);
         let collected = Arc::clone(&self.log);
@@ -265,7 +264,7 @@ pub struct Answer {
 
 impl Answer {
     /// Reads all that comes until the connection is closed.
-    pub fn read_to_end(stream: &mut TcpStream) -> Answer {
+    pub fn read_to_end(stream: &mut impl Read) -> Answer {
         let mut bytes = Vec::new();
         // A reset after the answer is an end too.
         let _ = stream.read_to_end(&mut bytes);
@@ -280,7 +279,7 @@ impl Answer {
     }
 
     /// Reads one answer of a connection that is kept.
-    pub fn read_one(stream: &mut TcpStream) -> Answer {
+    pub fn read_one(stream: &mut impl Read) -> Answer {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {

@@ -25,6 +25,10 @@ mod waiting;
 // What nobody may do to it.
 mod attacks;
 
+// What a build with the feature has more.
+#[cfg(feature = "tls")]
+mod tls;
+
 // With real programs.
 mod booted;
 mod contrib;

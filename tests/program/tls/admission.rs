@@ -1,0 +1,253 @@
+//! Who is let in.
+
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
+use rustls::version::{TLS12, TLS13};
+
+use super::{
+    client::{Client, authorization, get},
+    files::{Files, MUTUAL, PASSWORD, TLS, users},
+};
+use crate::harness::{Answer, Exporter, FakeW, TABLE};
+
+const LOGIN: Option<(&str, &str)> = Some(("prometheus", PASSWORD));
+
+fn exporter(files: &Files) -> Exporter {
+    let fake = FakeW::new("cat $TABLE");
+    Exporter::of(&fake.command(), &["--web.config.file", &files.web()])
+}
+
+#[test]
+fn a_certificate_and_a_password_get_the_metrics_in_either_version_of_tls() {
+    let files = Files::new(&format!("{MUTUAL}{}", users()));
+    let exporter = exporter(&files);
+    assert!(exporter.log()[0].contains("listens on https://127.0.0.1:"), "{:?}", exporter.log());
+    for version in [&TLS12, &TLS13] {
+        let client = Client::with(&files, Some("client"), &[version]);
+        for path in ["/metrics", "/", "/-/healthy"] {
+            let answer = client.get(&exporter.address, path, LOGIN).unwrap();
+            assert_eq!(answer.status, 200, "{version:?} {path}: {answer:?}");
+        }
+        let metrics = client.get(&exporter.address, "/metrics", LOGIN).unwrap().body;
+        assert!(metrics.contains("what_up{") && metrics.contains("user=\"alice\""), "{metrics}");
+        let head = get("/metrics", LOGIN).replace("GET", "HEAD");
+        assert_eq!(client.ask(&exporter.address, &head).unwrap().body, "");
+    }
+}
+
+#[test]
+fn a_connection_is_kept_and_ends_with_an_announcement() {
+    let files = Files::new(TLS);
+    let exporter = exporter(&files);
+    let mut stream = Client::new(&files, None).connect(&exporter.address);
+    for _ in 0..5 {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(Answer::read_one(&mut stream).status, 200);
+    }
+    stream.write_all(get("/nothing", None).as_bytes()).unwrap();
+    assert_eq!(Answer::read_one(&mut stream).status, 404);
+    // Without close_notify this would be an error.
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn an_answer_of_megabytes_comes_whole() {
+    let files = Files::new(TLS);
+    let (head, _) = TABLE.split_once("alice").unwrap();
+    let mut table = head.to_owned();
+    for number in 0..20_000 {
+        let from = format!("203.0.{}.{}", number / 250, number % 250);
+        let (user, tty) = (number % 200, number % 10_000);
+        table.push_str(&format!(
+            "user{user:03}  pts/{tty:04} {from:<16} 00:16   ?xdm?   0.02s   ?    -bash\n"
+        ));
+    }
+    files.write("table", &table);
+    let w = format!("cat {}", files.path("table").display());
+    let exporter = Exporter::of(&w, &["--web.config.file", &files.web()]);
+    let answer = Client::new(&files, None).get(&exporter.address, "/metrics", None).unwrap();
+    assert!(answer.body.len() > 3_000_000, "{}", answer.body.len());
+    assert_eq!(answer.header("Content-Length"), Some(answer.body.len().to_string().as_str()));
+}
+
+#[test]
+fn other_certificates_and_none_are_refused_with_an_alert() {
+    let files = Files::new(MUTUAL);
+    let exporter = exporter(&files);
+    for version in [&TLS12, &TLS13] {
+        for (certificate, alert) in [
+            (None, "CertificateRequired"),
+            (Some("foreign"), "UnknownCA"),
+            (Some("expired"), "CertificateExpired"),
+            (Some("early"), "CertificateExpired"),
+            (Some("wrong"), "UnsupportedCertificate"),
+            (Some("lone"), "CertificateUnknown"),
+        ] {
+            let client = Client::with(&files, certificate, &[version]);
+            let error = client.get(&exporter.address, "/-/healthy", None).unwrap_err();
+            println!("{certificate:?}: {error}");
+            assert!(error.to_string().contains(alert), "{version:?} {certificate:?}: {error}");
+        }
+    }
+    let client = Client::new(&files, Some("client"));
+    assert_eq!(client.get(&exporter.address, "/-/healthy", None).unwrap().status, 200);
+    assert_eq!(exporter.log().len(), 1, "{:?}", exporter.log());
+}
+
+#[test]
+fn each_way_to_ask_for_certificates_lets_in_whom_go_lets_in() {
+    let all = [None, Some("client"), Some("foreign"), Some("expired")];
+    for (kind, admitted) in [
+        ("NoClientCert", &all[..]),
+        ("RequestClientCert", &all),
+        ("RequireAnyClientCert", &all[1..]),
+        ("RequireClientCert", &all[1..]),
+        ("VerifyClientCertIfGiven", &all[..2]),
+        ("RequireAndVerifyClientCert", &all[1..2]),
+    ] {
+        let authority = if kind == "NoClientCert" { "" } else { "  client_ca_file: ca.crt\n" };
+        let files = Files::new(&format!("{TLS}  client_auth_type: {kind}\n{authority}"));
+        let exporter = exporter(&files);
+        for certificate in all {
+            let answer = Client::new(&files, certificate).get(&exporter.address, "/metrics", None);
+            assert_eq!(
+                answer.is_ok(),
+                admitted.contains(&certificate),
+                "{kind} {certificate:?}: {answer:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_signed_itself_is_its_own_authority() {
+    let files = Files::new(&MUTUAL.replace("ca.crt", "lone.crt"));
+    let exporter = exporter(&files);
+    let status = |certificate| {
+        Client::new(&files, Some(certificate)).get(&exporter.address, "/metrics", None)
+    };
+    assert_eq!(status("lone").unwrap().status, 200);
+    assert!(status("client").is_err());
+}
+
+#[test]
+fn only_the_names_that_are_allowed_are_let_in() {
+    for (names, admitted) in [
+        ("[nobody, prometheus.example.com]", true),
+        ("[prometheus@example.com]", true),
+        ("[spiffe://example.com/prometheus]", true),
+        ("[192.0.2.7]", true),
+        ("['2001:db8::7']", true),
+        ("[example.com, client, '*.example.com']", false),
+        ("[]", false),
+    ] {
+        let files = Files::new(&format!("{MUTUAL}  client_allowed_sans: {names}\n"));
+        let exporter = exporter(&files);
+        let answer = Client::new(&files, Some("client")).get(&exporter.address, "/metrics", None);
+        assert_eq!(answer.is_ok(), admitted, "{names}: {answer:?}");
+        assert!(
+            Client::new(&files, Some("other")).get(&exporter.address, "/metrics", None).is_err()
+        );
+    }
+    // Whoever shows none has none of the names.
+    let files = Files::new(&format!(
+        "{}  client_allowed_sans: [prometheus.example.com]\n",
+        MUTUAL.replace("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")
+    ));
+    let exporter = exporter(&files);
+    assert!(Client::new(&files, None).get(&exporter.address, "/metrics", None).is_err());
+}
+
+#[test]
+fn every_path_needs_the_password() {
+    let files = Files::new(&users());
+    let exporter = exporter(&files);
+    assert!(exporter.log()[0].contains("listens on http://"), "{:?}", exporter.log());
+    for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
+        for login in [
+            "",
+            &authorization("prometheus", "wrong"),
+            &authorization("nobody", PASSWORD),
+            "Authorization: Basic !\r\n",
+            "Authorization: Bearer x\r\n",
+            &authorization("", ""),
+        ] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{login}\r\n");
+            let answer = exporter.ask(&request);
+            assert_eq!(answer.status, 401, "{request}");
+            assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic realm="));
+            let answer = exporter.ask(&request.replace("GET", "HEAD"));
+            assert_eq!((answer.status, answer.body.as_str()), (401, ""));
+        }
+        let expected = if path == "/nothing" { 404 } else { 200 };
+        assert_eq!(exporter.ask(&get(path, LOGIN)).status, expected);
+    }
+}
+
+/// The one who is known takes as long as one who is not, and a right password only once.
+#[test]
+fn the_time_of_a_refusal_does_not_tell_who_is_known() {
+    let hash = bcrypt::hash(PASSWORD, 8).unwrap();
+    let files = Files::new(&format!("basic_auth_users: {{prometheus: {hash}}}\n"));
+    let exporter = exporter(&files);
+    let time = |user: &str, password: &str| {
+        let mut times: Vec<Duration> = (0..15)
+            .map(|_| {
+                let began = Instant::now();
+                exporter.ask(&get("/-/healthy", Some((user, password))));
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[7]
+    };
+    let (known, unknown) = (time("prometheus", "wrong"), time("nobody", PASSWORD));
+    let right = time("prometheus", PASSWORD);
+    println!("known {known:?}, unknown {unknown:?}, right {right:?}");
+    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+    assert!((0.7..1.4).contains(&ratio), "{ratio}");
+    assert!(right < known / 3, "{right:?}");
+    assert!(time("prometheus", "wrong") > known / 2);
+}
+
+#[test]
+fn http_without_tls_is_told_what_is_wrong() {
+    let files = Files::new(MUTUAL);
+    let exporter = exporter(&files);
+    for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.0\r\n\r\n", "P"] {
+        let answer = exporter.ask(request);
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.body, "this port speaks HTTPS: ask for https://\n");
+    }
+}
+
+#[test]
+fn a_handshake_that_stops_is_over_in_the_time_of_a_request() {
+    let files = Files::new(TLS);
+    let exporter = exporter(&files);
+    let mut hello = Vec::new();
+    let mut client = Client::new(&files, None).connect(&exporter.address);
+    client.conn.write_tls(&mut hello).unwrap();
+    for begin in [&b""[..], &hello[..1], &hello[..hello.len() / 2], &hello] {
+        let mut socket = exporter.connect();
+        socket.write_all(begin).unwrap();
+        let began = Instant::now();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        let took = began.elapsed();
+        assert!((4.0..7.0).contains(&took.as_secs_f64()), "{took:?}");
+    }
+    // Byte by byte takes no longer.
+    let mut socket = exporter.connect();
+    let began = Instant::now();
+    for byte in hello.iter().cycle() {
+        if socket.write_all(&[*byte]).is_err() || began.elapsed() > Duration::from_secs(9) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
