@@ -39,7 +39,7 @@ struct Latest {
 ///
 /// # Errors
 /// It or a file that it names can't be read, or holds what is not supported; the error names that.
-pub fn check(path: &Path) -> Result<()> {
+pub(crate) fn check(path: &Path) -> Result<()> {
     Rules::read(&mut Files::default(), path).map(drop)
 }
 

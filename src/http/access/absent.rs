@@ -14,7 +14,7 @@ pub(crate) enum Session {}
 ///
 /// # Errors
 /// Always.
-pub fn check(_: &Path) -> Result<()> {
+pub(crate) fn check(_: &Path) -> Result<()> {
     bail!(
         "expected a build with TLS and passwords, which this one is not: take the binary whose name ends in -tls, or build with --features tls"
     )
