@@ -15,15 +15,17 @@ use crate::{
 };
 
 /// No script, nothing from elsewhere, and of styles only the one below, by its hash.
-pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-Qsj1K+vSdG1aB4x95IuIKjRiec3LlnxxcetdmfTaDbU='; base-uri 'none'; \
+pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-EHJ1lWkrBuLTf5IWWY2YyqUv8S/gjlylvkF4xMoR+0Y='; base-uri 'none'; \
                                    form-action 'none'; frame-ancestors 'none'";
 
 // On a phone a session is two lines: who and from where, then since when and how long idle.
-const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--soft:light-dark(#595959,#ababab);--alarm:light-dark(#b3261e,#f2b8b5)}\
+const STYLE: &str = ":root{color-scheme:light dark;--page:light-dark(#fff,#121212);--text:light-dark(#1a1a1a,#eee);\
+--soft:light-dark(#595959,#ababab);--link:light-dark(#0645ad,#8ab4f8);--alarm:light-dark(#b3261e,#f2b8b5);--line:light-dark(#ccc,#444)}\
 *{box-sizing:border-box}\
-body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:72rem}\
+body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:72rem;background:var(--page);color:var(--text)}\
 h1{font-size:1.4rem;margin:.5rem 0;overflow-wrap:anywhere}\
 p{margin:.5rem 0}\
+a{color:var(--link)}\
 .soft,footer{color:var(--soft)}\
 .alarm{border-left:.3rem solid var(--alarm);padding:.5rem 1rem;overflow-wrap:anywhere}\
 table{border-collapse:collapse;margin:1rem 0;max-width:100%}\
@@ -31,12 +33,14 @@ th,td{text-align:left;vertical-align:top;padding:.3rem 1.5rem .3rem 0;border-bot
 th{font-weight:600}\
 td{font-variant-numeric:tabular-nums}\
 .short{white-space:nowrap}\
-.long{overflow-wrap:anywhere}\
-@media(max-width:40rem){thead{display:none}table,tbody{display:block}\
-tr{display:flex;flex-wrap:wrap;column-gap:.8rem;padding:.2rem 0;border-bottom:1px solid var(--line)}\
-td{padding:0;border:0;min-width:0;overflow-wrap:anywhere}.short{white-space:normal}\
-.user{font-weight:600}.since{flex-basis:100%;display:flex;gap:.8rem}\
-[data-name]{color:var(--soft);font-size:.875rem}[data-name]::before{content:attr(data-name) \" \"}}";
+.from{overflow-wrap:break-word;max-width:24rem}\
+.command{overflow-wrap:anywhere;min-width:10rem}\
+@media(max-width:40rem){thead{display:none}table,tbody,tr{display:block}\
+tr{padding:.2rem 0;border-bottom:1px solid var(--line)}\
+td{display:inline-block;padding:0 .8rem 0 0;border:0;max-width:100%;overflow-wrap:anywhere}\
+.short{white-space:normal}.from{max-width:100%}.command{min-width:0}.user{font-weight:600}\
+[data-name]{color:var(--soft);font-size:.875rem}[data-name]::before{content:attr(data-name) \" \"}\
+[data-name=since]{display:inline}[data-name=since]::before{content:\"\\a since \";white-space:pre}}";
 
 /// What the page shows besides the result.
 #[derive(Clone, Debug)]
@@ -80,22 +84,27 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
         ),
     );
     for problem in snapshot.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
-        put_alarm(&mut page, "Sessions may be missing.", problem);
+        put_alarm(&mut page, "Sessions may be missing", problem);
     }
     if !snapshot.in_utc {
-        put_alarm(&mut page, "There are no login times.", NOT_IN_UTC);
+        put_alarm(&mut page, "There are no login times", NOT_IN_UTC);
     }
     match &snapshot.sessions {
         Some(sessions) => put_sessions(&mut page, sessions, settings.command),
         None => put_failure(&mut page, snapshot),
     }
-    page.push_str("<p class=\"soft\">Checked ");
-    Page { before_age: page, after_age: end(snapshot, settings) }
+    put(
+        &mut page,
+        format_args!(
+            "<p class=\"soft\">Checked <span title=\"{} UTC\">",
+            moment(unix(snapshot), Resolution::Second)
+        ),
+    );
+    Page { before_age: page, after_age: end(settings) }
 }
 
 /// What follows the age.
-fn end(snapshot: &Snapshot, settings: &Settings) -> String {
-    let taken = i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX);
+fn end(settings: &Settings) -> String {
     let cached = match settings.interval {
         Duration::ZERO => "nothing is cached".to_owned(),
         interval => format!("results are cached for {}", length(interval, Resolution::Second)),
@@ -103,35 +112,43 @@ fn end(snapshot: &Snapshot, settings: &Settings) -> String {
     // Relative, so that they also work where a proxy serves the page under another path.
     let metrics = settings.endpoint.trim_start_matches('/');
     format!(
-        " ago ({} UTC). Reload to refresh; {cached}.</p>\n\
+        " ago</span>. Reload to refresh; {cached}.</p>\n\
          <footer>prometheus-what-active-users-exporter {VERSION} · <a href=\"./{}\">metrics</a> · \
          <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
-        moment(taken, Resolution::Second),
         Escaped(metrics)
     )
 }
 
+/// When the run ended.
+fn unix(snapshot: &Snapshot) -> i64 {
+    i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX)
+}
+
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     let mut sessions: Vec<&Session> = sessions.iter().collect();
-    sessions.sort_by_key(|session| (&session.user, &session.tty));
+    // A shorter name first, so that pts/9 comes before pts/10.
+    sessions.sort_by_key(|session| (&session.user, session.tty.len(), &session.tty));
     let users = sessions.chunk_by(|a, b| a.user == b.user).count();
     let remote = sessions.iter().filter(|session| session.origin == Origin::Remote).count();
+    let has_times = sessions.iter().any(|session| session.login.is_some());
+    let zone = if has_times { " Times are in UTC." } else { "" };
+    if sessions.is_empty() {
+        page.push_str("<p>Nobody is logged in.</p>\n");
+        return;
+    }
     put(
         page,
         format_args!(
-            "<p>{} of {}, {remote} remote.</p>\n",
+            "<p>{} of {}, {remote} remote.{zone}</p>\n",
             counted(sessions.len(), "session"),
             counted(users, "user")
         ),
     );
-    if sessions.is_empty() {
-        return;
-    }
     let command = if shown == CommandShown::None { "" } else { "<th>Command</th>" };
     put(
         page,
         format_args!(
-            "<table>\n<thead><tr><th>User</th><th>TTY</th><th>From</th><th>Since (UTC)</th><th>Idle</th>{command}</tr></thead>\n<tbody>\n"
+            "<table>\n<thead><tr><th>User</th><th>TTY</th><th>From</th><th>Since</th><th>Idle</th>{command}</tr></thead>\n<tbody>\n"
         ),
     );
     for session in sessions {
@@ -147,7 +164,7 @@ fn put_session(page: &mut String, session: &Session, shown: CommandShown) {
     put(
         page,
         format_args!(
-            "<tr><td class=\"short user\"><bdi>{}</bdi></td><td class=\"short\"><bdi>{}</bdi></td><td class=\"long\"><bdi>{}</bdi></td>\
+            "<tr><td class=\"short user\"><bdi>{}</bdi></td><td class=\"short\"><bdi>{}</bdi></td><td class=\"from\"><bdi>{}</bdi></td>\
              <td class=\"short\" data-name=\"since\">{}</td><td class=\"short\" data-name=\"idle\">{}</td>",
             Escaped(&session.user),
             Escaped(&session.tty),
@@ -158,18 +175,18 @@ fn put_session(page: &mut String, session: &Session, shown: CommandShown) {
     );
     if shown != CommandShown::None {
         let command = session.command.as_deref().unwrap_or_default();
-        put(page, format_args!("<td class=\"long\"><bdi>{}</bdi></td>", Escaped(command)));
+        put(page, format_args!("<td class=\"command\"><bdi>{}</bdi></td>", Escaped(command)));
     }
     page.push_str("</tr>\n");
 }
 
 fn put_failure(page: &mut String, snapshot: &Snapshot) {
     let what = match snapshot.outcome {
-        Outcome::Timeout => "w took too long. It is not known who is logged in.",
+        Outcome::Timeout => "It is not known who is logged in, because w took too long",
         Outcome::Unreadable => {
-            "What w printed could not be read. It is not known who is logged in."
+            "It is not known who is logged in, because the output of w cannot be read"
         }
-        Outcome::Failed | Outcome::Ok => "w failed. It is not known who is logged in.",
+        Outcome::Failed | Outcome::Ok => "It is not known who is logged in, because w failed",
     };
     put_alarm(page, what, snapshot.complaint.as_deref().unwrap_or_default());
 }
@@ -178,7 +195,7 @@ fn put_alarm(page: &mut String, what: &str, why: &str) {
     put(
         page,
         format_args!(
-            "<p class=\"alarm\"><strong>{what}</strong><br><bdi>{}</bdi></p>\n",
+            "<p class=\"alarm\"><strong>{what}:</strong> <bdi>{}</bdi></p>\n",
             Escaped(why)
         ),
     );
@@ -193,7 +210,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A moment as exactly as it is known, and no more.
+/// A moment, as precise as it is known.
 fn moment(unix: i64, resolution: Resolution) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -208,7 +225,7 @@ fn moment(unix: i64, resolution: Resolution) -> String {
     }
 }
 
-/// A duration as exactly as it is known, and no more.
+/// A duration, as precise as it is known.
 fn length(duration: Duration, resolution: Resolution) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
@@ -271,6 +288,43 @@ mod tests {
         assert!(SECURITY_POLICY.contains(&format!("style-src 'sha256-{hash}='")), "{hash}=");
     }
 
+    /// The relative luminance of `#rgb` or `#rrggbb`, as the Web Content Accessibility Guidelines (WCAG 2.2) define it.
+    fn luminance(colour: &str) -> f64 {
+        let digits = colour.strip_prefix('#').unwrap();
+        let channel = |number: usize| {
+            let digits = match digits.len() {
+                3 => digits[number..=number].repeat(2),
+                _ => digits[2 * number..2 * number + 2].to_owned(),
+            };
+            let value = f64::from(u8::from_str_radix(&digits, 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(0) + 0.7152 * channel(1) + 0.0722 * channel(2)
+    }
+
+    #[test]
+    fn contrast_meets_wcag_aa_in_both_schemes() {
+        let colours = |name: &str| {
+            let (_, rest) = STYLE.split_once(&format!("--{name}:light-dark(")).unwrap();
+            let (light, rest) = rest.split_once(',').unwrap();
+            [light, rest.split_once(')').unwrap().0].map(luminance)
+        };
+        let page = colours("page");
+        // 4.5 for text, 3 for other signs.
+        for (name, least) in [("text", 4.5), ("soft", 4.5), ("link", 4.5), ("alarm", 3.0)] {
+            for (colour, page) in colours(name).into_iter().zip(page) {
+                let contrast = (colour.max(page) + 0.05) / (colour.min(page) + 0.05);
+                assert!(contrast >= least, "{name}: {contrast}");
+            }
+        }
+        // There are no other colours.
+        let (_, rules) = STYLE.split_once('}').unwrap();
+        assert!(!rules.contains('#') && !rules.contains("rgb"), "{rules}");
+        for name in rules.split("var(--").skip(1).map(|rest| rest.split_once(')').unwrap().0) {
+            assert!(["page", "text", "soft", "link", "alarm", "line"].contains(&name), "{name}");
+        }
+    }
+
     #[test]
     fn nothing_in_a_name_is_taken_for_markup_or_turns_the_line() {
         let hostile = "<b>&\"'\u{202e}\n\u{2066}ü";
@@ -281,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_as_exactly_as_they_are_known() {
+    fn times_are_shown_as_precisely_as_they_are_known() {
         let moments = [Resolution::Second, Resolution::Minute, Resolution::Hour, Resolution::Day];
         let moments = moments.map(|resolution| moment(1_795_479_356, resolution));
         assert_eq!(

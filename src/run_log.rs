@@ -25,7 +25,7 @@ impl RunLog {
         if self.failing != Some(outcome) {
             let what = match outcome {
                 Outcome::Timeout => "w took too long",
-                Outcome::Unreadable => "w is unreadable",
+                Outcome::Unreadable => "cannot read the output of w",
                 Outcome::Failed | Outcome::Ok => "w failed",
             };
             log::warn(&format!("{what}: {complaint}; serving no sessions"));

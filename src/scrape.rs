@@ -154,10 +154,9 @@ impl History {
         let ended = (self.clock)();
         let table = match &printed {
             Err(failure) => Err((failure.outcome, format!("{:#}", failure.error))),
-            Ok(printed) => table::read(printed).map_err(|error| {
-                let error = error.context("what w printed is no table that can be read");
-                (Outcome::Unreadable, format!("{error:#}"))
-            }),
+            Ok(printed) => {
+                table::read(printed).map_err(|error| (Outcome::Unreadable, format!("{error:#}")))
+            }
         };
         match table {
             Err((outcome, complaint)) => {

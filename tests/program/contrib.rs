@@ -236,12 +236,12 @@ fn what_a_container_hides_each_gives_a_sign() {
         let page = exporter.get("/").body;
         if unseen.is_empty() {
             assert!(sessions(&metrics) >= 1, "{name}: {metrics}");
-            assert!(!page.contains("Sessions may be missing."), "{name}: {page}");
+            assert!(!page.contains("Sessions may be missing:"), "{name}: {page}");
         } else {
             assert_eq!(sessions(&metrics), 0, "{name}: {metrics}");
             until("the remedy in the log", || exporter.log().len() == 2);
             assert!(exporter.log()[1].contains(remedy), "{name}: {:?}", exporter.log());
-            assert!(page.contains("Sessions may be missing.") && page.contains(remedy), "{page}");
+            assert!(page.contains("Sessions may be missing:") && page.contains(remedy), "{page}");
         }
     }
     drop(login);

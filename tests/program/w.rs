@@ -183,7 +183,7 @@ fn a_failure_is_logged_when_it_begins_changes_and_ends() {
     let expected = [
         "listens on",
         "w failed: ",
-        "w is unreadable: ",
+        "cannot read the output of w: ",
         "w took too long: ",
         "w works again after 5 failed runs",
         "w failed: ",
