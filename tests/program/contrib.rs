@@ -177,6 +177,7 @@ fn they_are_accepted_by_what_reads_them() {
     assert_eq!(mode & 0o111, 0o111, "OpenRC runs only an executable script");
     let scripts = [
         contrib("release"),
+        contrib("screenshots/make"),
         contrib("static/build"),
         contrib("../.ci/run"),
         contrib("../.ci/tree"),

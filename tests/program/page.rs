@@ -208,3 +208,25 @@ fn hostile_names_neither_run_nor_break_the_table() {
     assert!(document.contains(&long), "{document}");
     sizes(&exporter, "hostile");
 }
+
+#[test]
+#[ignore = "needs Debian's chromium, curl, iproute2 and prometheus"]
+fn the_pictures_of_the_readme_can_be_taken_anew() {
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/screenshots");
+    let new = folder();
+    let make = Command::new(pictures.join("make")).arg(&new).output().unwrap();
+    assert!(make.status.success(), "{make:?}");
+    for name in ["landing-page.png", "alert.png"] {
+        // The first 24 bytes of a PNG file end in its width and its height.
+        let [new, kept] = [&new, &pictures].map(|folder| fs::read(folder.join(name)).unwrap());
+        for picture in [&new, &kept] {
+            assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"), "{name}");
+            assert!(picture.len() < 100_000, "{name}: {} bytes", picture.len());
+        }
+        assert_eq!(
+            new[16..24],
+            kept[16..24],
+            "{name} is out of date: run contrib/screenshots/make"
+        );
+    }
+}
