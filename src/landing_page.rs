@@ -267,6 +267,7 @@ impl std::fmt::Display for Escaped<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use sha2::{Digest, Sha256};
 

@@ -292,7 +292,7 @@ fn without_utc_there_are_no_login_times_and_the_log_and_the_page_say_why() {
     assert_eq!(log.len(), 2, "{log:#?}");
     assert!(log[1].contains("serving no login times") && log[1].contains("env TZ=UTC0"));
     let page = exporter.get("/").body;
-    assert!(page.contains("There are no login times.") && page.contains("TZ=UTC0"), "{page}");
+    assert!(page.contains("There are no login times:") && page.contains("TZ=UTC0"), "{page}");
     fake.becomes("cat $TABLE");
     assert!(exporter.metrics().contains("login_timestamp_seconds{"));
 }
