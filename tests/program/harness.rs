@@ -1,15 +1,12 @@
 //! Starts the program, talks to it, and ends it.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read, Write},
+    fs::{self, File},
+    io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -115,7 +112,8 @@ pub fn once(arguments: &[&str]) -> String {
 pub struct Exporter {
     pub child: Child,
     pub address: String,
-    log: Arc<Mutex<Vec<String>>>,
+    /// Its standard error is a file, and no pipe with a thread that reads it: what it logged before an answer is there with the answer.
+    log: PathBuf,
 }
 
 impl Exporter {
@@ -125,34 +123,34 @@ impl Exporter {
     }
 
     pub fn start(command: &mut Command) -> Exporter {
-        let child = command.args(["--listen.port", "0"]).stderr(Stdio::piped()).spawn();
-        let mut child = child.unwrap();
-        let stderr = child.stderr.take();
-        // Owned from here on, so that it is ended whatever fails below.
-        let exporter = Exporter { child, address: String::new(), log: Arc::default() };
-        let mut stderr = BufReader::new(stderr.unwrap());
-        let mut first = String::new();
-        stderr.read_line(&mut first).unwrap();
-        exporter.listens(stderr, first.trim_end().to_owned())
+        Exporter::start_or_end(command).unwrap_or_else(|(status, log)| panic!("{status}: {log}"))
     }
 
-    /// One whose first line was read already.
-    pub fn of_child(child: Child, stderr: BufReader<ChildStderr>, first: String) -> Exporter {
-        Exporter { child, address: String::new(), log: Arc::default() }.listens(stderr, first)
+    /// Starts it; gives its status and its log if it ends before it listens.
+    pub fn start_or_end(command: &mut Command) -> Result<Exporter, (ExitStatus, String)> {
+        let log = folder().join("log");
+        command.args(["--listen.port", "0"]).stderr(File::create(&log).unwrap());
+        let mut exporter =
+            Exporter { child: command.spawn().unwrap(), address: String::new(), log };
+        let mut ended = None;
+        until("it listens or ends", || {
+            // In this order: what it logged before its end is in the file.
+            ended = exporter.child.try_wait().unwrap();
+            exporter.address =
+                exporter.log().iter().find_map(|line| address(line)).unwrap_or_default();
+            ended.is_some() || !exporter.address.is_empty()
+        });
+        match ended {
+            Some(status) => Err((status, fs::read_to_string(&exporter.log).unwrap())),
+            None => Ok(exporter),
+        }
     }
 
-    fn listens(mut self, stderr: BufReader<ChildStderr>, first: String) -> Exporter {
-        let address = first.split("://").nth(1).unwrap_or_else(|| panic!("no address: {first}"));
-        self.address = address.split('/').next().unwrap().to_owned();
-        self.log.lock().unwrap().push(first);
-        let collected = Arc::clone(&self.log);
-        let lines = stderr.lines().map_while(Result::ok);
-        thread::spawn(move || lines.for_each(|line| collected.lock().unwrap().push(line)));
-        self
-    }
-
+    /// The lines that it has logged.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        let log = fs::read_to_string(&self.log).unwrap();
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        whole.lines().map(str::to_owned).collect()
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -219,6 +217,13 @@ impl Exporter {
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The address in the line that says where it listens.
+fn address(line: &str) -> Option<String> {
+    let (_, url) = line.split_once(" listens on http")?;
+    let (_, address) = url.split_once("://")?;
+    Some(address.split('/').next()?.to_owned())
 }
 
 impl Drop for Exporter {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::TcpStream,
     path::PathBuf,
     process::{Command, Stdio},
@@ -93,20 +93,14 @@ fn descriptors() {
 fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()]);
-    command.arg(binary_path()).args(["--scrape.interval=0", "--listen.port=0", "--w.command", w]);
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut first = String::new();
-    said.read_line(&mut first).unwrap();
-    if first.contains(" listens on ") {
-        return Some(Exporter::of_child(child, said, first.trim_end().to_owned()));
-    }
-    let status = child.wait().unwrap();
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
-    let loaded = !first.contains("error while loading shared libraries");
-    assert!(!loaded || status.code() == Some(1), "{kilobytes} KB: {status}: {first}{rest}");
-    assert!(!first.contains("panic") && rest.is_empty(), "{kilobytes} KB: {first}{rest}");
+    command.arg(binary_path()).args(["--scrape.interval=0", "--w.command", w]).stdin(Stdio::null());
+    let (status, log) = match Exporter::start_or_end(&mut command) {
+        Ok(exporter) => return Some(exporter),
+        Err(ended) => ended,
+    };
+    let loaded = !log.contains("error while loading shared libraries");
+    assert!(!loaded || status.code() == Some(1), "{kilobytes} KB: {status}: {log}");
+    assert!(!log.contains("panic") && log.lines().count() == 1, "{kilobytes} KB: {log}");
     None
 }
 
