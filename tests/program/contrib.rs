@@ -1,12 +1,7 @@
 //! The files that run the exporter on servers and in containers, and what a container hides from `w`.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::Command,
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,
 };
 
 use crate::harness::{Exporter, PROGRAM, folder, run, samples, until};
@@ -180,6 +175,7 @@ fn they_are_accepted_by_what_reads_them() {
         contrib("screenshots/make"),
         contrib("static/build"),
         contrib("../.ci/run"),
+        contrib("../.ci/grafana"),
         contrib("../.ci/tree"),
         contrib("../.ci/static"),
         contrib("../.ci/toolchain"),
@@ -252,11 +248,6 @@ fn what_a_container_hides_each_gives_a_sign() {
 #[test]
 #[ignore = "needs root, Debian's nftables, prometheus (for its user) and busybox"]
 fn the_firewall_rules_let_only_root_and_prometheus_connect() {
-    if Command::new("nft").arg("--version").output().is_err() {
-        // Not println!, which cargo test keeps to itself.
-        let _ = writeln!(io::stderr(), "skipped: nft is not installed (Debian's nftables)");
-        return;
-    }
     let script = r#"
         busybox ip link set lo up && nft -f "$1" || exit
         "$2" --w.command 'echo no table' 2>/dev/null &
