@@ -173,7 +173,7 @@ fn get(stream: &mut TcpStream, path: &str, answer: &mut Vec<u8>) -> usize {
             .find(|line| {
                 line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH)
             })
-            .and_then(|line| str::from_utf8(&line[LENGTH.len()..]).ok()?.trim().parse().ok())
+            .and_then(|line| std::str::from_utf8(&line[LENGTH.len()..]).ok()?.trim().parse().ok())
             .expect("a length");
         if answer.len() >= head + 4 + length {
             return length;

@@ -2,6 +2,8 @@
 //! tables of 1 row to 20,000; a row should cost the same in all of them, so the report gives the time for one row.
 
 #![allow(clippy::expect_used)]
+// criterion's macro makes a public function.
+#![allow(missing_docs)]
 
 use std::{
     hint::black_box,

@@ -242,7 +242,7 @@ fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
         "w" => "install it (Debian, Ubuntu: procps; Alpine, Fedora, RHEL: procps-ng)",
         _ => "install it, or name another program with --w.command",
     };
-    Err(anyhow!("{program} not found in PATH ({}); {remedy}", path.display()))
+    Err(anyhow!("{program} not found in PATH ({}); {remedy}", path.to_string_lossy()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    pipe::{PipeFlags, pipe_with},
     process::{
         Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group,
         pidfd_open, wait, waitid,
@@ -135,7 +136,7 @@ pub(crate) fn run(
 pub(crate) fn nothing() -> io::Result<Stdio> {
     match File::open("/dev/null") {
         Ok(null) => Ok(null.into()),
-        Err(_) => io::pipe().map(|(reader, _)| reader.into()),
+        Err(_) => Ok(pipe_with(PipeFlags::CLOEXEC)?.0.into()),
     }
 }
 

@@ -29,9 +29,8 @@ pub(super) fn read(printed: &[u8]) -> Result<Head<'_>> {
         return Ok(Head { first_line: FirstLine::default(), header: first, layouts, rows: rest });
     }
     let first_line = FirstLine::read(first);
-    if let Some((header, rows)) = rest.map(split_line)
-        && (first.is_empty() || first_line != FirstLine::default())
-    {
+    let header_may_follow = first.is_empty() || first_line != FirstLine::default();
+    if let Some((header, rows)) = rest.filter(|_| header_may_follow).map(split_line) {
         let layouts = Layout::of_header(header);
         if !layouts.is_empty() {
             return Ok(Head { first_line, header, layouts, rows });

@@ -53,7 +53,7 @@ impl Columns {
     /// Reads one row.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         // It prints nothing but UTF-8.
-        let mut rest = Rest(str::from_utf8(line).map_err(|_| Column::User)?);
+        let mut rest = Rest(std::str::from_utf8(line).map_err(|_| Column::User)?);
         let user = rest.column(9).ok_or(Column::User)?;
         let (tty, idle, cpu) = if self.long { rest.long_figures()? } else { rest.short_figures()? };
         let idle = match idle {

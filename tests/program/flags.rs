@@ -7,6 +7,8 @@ use std::{
     time::SystemTime,
 };
 
+use rustix::pipe::PipeFlags;
+
 use crate::harness::{Exporter, FakeW, fixture, folder, once, program, run, samples};
 
 fn mix() -> String {
@@ -251,7 +253,7 @@ fn an_address_that_cannot_be_bound_is_named() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     for printed in ["--once", "--help", "--version"] {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         drop(reader);
         let mut command = program();
         let output =

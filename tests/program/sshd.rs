@@ -43,7 +43,7 @@ impl Sshd {
         // sshd reads the keys of a user with the user's rights.
         let keys = PathBuf::from(format!(
             "/etc/ssh/what-test-{}.pub",
-            folder.file_name().unwrap().display()
+            folder.file_name().unwrap().to_string_lossy()
         ));
         fs::copy(folder.join("user.pub"), &keys).unwrap();
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();

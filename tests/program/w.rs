@@ -172,7 +172,7 @@ fn what_is_left_behind_is_killed_after_a_good_run_too() {
 #[test]
 fn a_failure_is_logged_when_it_begins_changes_and_ends() {
     let fake = FakeW::new("exit 1");
-    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0", "--w.timeout=200ms"]);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0", "--w.timeout=2s"]);
     let scripts =
         ["exit 1", "exit 2", "echo", "echo x", "sleep 9", "cat $TABLE", "cat $TABLE", "exit 1"];
     for script in scripts {
@@ -233,7 +233,9 @@ fn where_the_default_option_is_refused_plain_w_is_run_and_remembered() {
     }
     assert_eq!(fake.read("asked"), "w-i\nw\nw\nw\n");
     assert!(exporter.metrics().contains("what_w_runs_total{outcome=\"ok\"} 4\n"));
-    assert_eq!(exporter.log().len(), 1);
+    // A machine without session files has its say besides.
+    let log = exporter.log().join("\n");
+    assert!(!log.contains("failed"), "{log}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Machine {
         let tree_path = String::from_utf8(made.stdout).unwrap();
 
         let folder = folder();
-        let cgroup = format!("what-{tree}-{}", folder.file_name().unwrap().display());
+        let cgroup = format!("what-{tree}-{}", folder.file_name().unwrap().to_string_lossy());
         let mut command = Command::new("setpriv");
         command
             .args([
