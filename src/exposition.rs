@@ -70,7 +70,7 @@ pub enum Kind {
     Info,
 }
 
-/// An answer in the making.
+/// An answer that is being written.
 pub struct Exposition {
     format: Format,
     out: Vec<u8>,
@@ -87,7 +87,7 @@ impl Exposition {
 
     /// Begins a family, by its name in the text format. Its head is written with its first sample; without one, nothing is.
     ///
-    /// A `timestamp`, the time since the Unix epoch, is put behind each of its samples.
+    /// A `timestamp`, the time since the Unix epoch, is put after each of its samples.
     pub fn family<'w>(
         &'w mut self,
         name: &'w str,
@@ -210,7 +210,7 @@ impl Labels {
     }
 }
 
-/// One family in the making: all its samples in one piece.
+/// One family that is being written: all its samples in one piece.
 pub struct Family<'w> {
     exposition: &'w mut Exposition,
     /// Until it is written.

@@ -52,7 +52,7 @@ pub enum CommandShown {
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
     let utc = table.is_of(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
-    // First by what one comparison of numbers can tell. What is left are short runs, but where many come from one address.
+    // First by one number each, which is fast. Then only those that share it are sorted by all labels.
     let mut rows: Vec<(u128, &Row)> =
         logins.map(|row| (beginning(&String::from_utf8_lossy(row.from)), row)).collect();
     rows.sort_unstable_by_key(|&(beginning, _)| beginning);

@@ -55,7 +55,7 @@ impl Table<'_> {
     }
 }
 
-/// One row, each column as printed less the blanks that pad it.
+/// One row. Each column is as printed, without the blanks that pad it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
     /// USER.
@@ -64,7 +64,7 @@ pub struct Row<'a> {
     pub tty: &'a [u8],
     /// FROM; empty where it is blank or not shown.
     pub from: &'a [u8],
-    /// LOGIN@, or BusyBox's TIME; `None` where it is not shown, or shown in a form that can't be told (uutils).
+    /// LOGIN@, or BusyBox's TIME; `None` if it is not shown, or in an ambiguous form (uutils).
     pub login: Option<Login>,
     /// IDLE; `None` where it is not shown or not known, and where TTY is no terminal.
     pub idle: Option<Interval>,

@@ -7,9 +7,10 @@
 use super::{
     Row,
     cursor::Cursor,
+    elapsed::Interval,
     layout::{Column, RowResult},
+    login::Login,
 };
-use super::{elapsed::Interval, login::Login};
 
 /// Widths of the columns that vary.
 pub(super) struct Columns {
@@ -37,7 +38,7 @@ impl Columns {
         if idle != login + 8 || what != idle + 5 {
             return None;
         }
-        // The login time begins one column before its header, behind a blank.
+        // The login time begins one column before its header, after a blank.
         let from_width = login.checked_sub(from + 2)?;
         let user_shifts = from == tty + 4;
         Some(Columns {

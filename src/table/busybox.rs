@@ -4,9 +4,10 @@
 use super::{
     Row,
     cursor::{Cursor, trim_end},
+    elapsed::Interval,
     layout::{Column, RowResult},
+    login::Login,
 };
-use super::{elapsed::Interval, login::Login};
 
 /// The whole header line.
 pub(super) const HEADER: &[u8] = b"USER\t\tTTY\t\tIDLE\tTIME\t\t HOST";

@@ -1,6 +1,6 @@
 //! Walks along one row, column by column.
 
-use crate::table::elapsed::Interval;
+use super::elapsed::Interval;
 
 /// What is left of a row.
 pub(super) struct Cursor<'a>(pub &'a [u8]);
@@ -13,7 +13,7 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// A column of that many bytes, less the blanks behind it, and the blank that parts it from the next.
+    /// A column of that many bytes, without the blanks at its end. Takes the blank that separates it from the next one, too.
     pub(super) fn column(&mut self, width: usize) -> Option<&'a [u8]> {
         let text = self.take(width)?;
         self.blanks(1)?;
@@ -46,10 +46,10 @@ impl<'a> Cursor<'a> {
         count
     }
 
-    /// A duration in procps' seven bytes, a blank first; `None` inside where it is blank, `?` or `?xdm?`.
+    /// A duration in procps' seven bytes, the first of them blank. `Some(None)` if it is blank, `?` or `?xdm?`.
     ///
-    /// From 100 days on it is longer than seven and shifts what follows. Its first figure is padded to two places, so that it
-    /// fits nowhere but where it stands.
+    /// From 100 days on it is longer than seven bytes and shifts what follows. Its first figure is padded to two places, so it
+    /// fits at one place only.
     pub(super) fn procps_interval(&mut self) -> Option<Option<Interval>> {
         if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
             self.take(7)?;

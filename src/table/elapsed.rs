@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::table::resolution::Resolution;
+use super::resolution::Resolution;
 
 /// A duration as `w` prints it, and how exactly it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

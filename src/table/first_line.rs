@@ -26,14 +26,14 @@ pub struct Clock {
 }
 
 impl FirstLine {
-    /// Reads it; nothing is known from another line.
+    /// Reads it. Any other line gives nothing.
     pub fn read(line: &[u8]) -> FirstLine {
         FirstLine { clock: Clock::read(line), users: users(line) }
     }
 }
 
 impl Clock {
-    /// Reads `00:17:39`, `9:03AM` or `9:03`, and a blank behind it.
+    /// Reads `00:17:39`, `9:03AM` or `9:03`, followed by a blank.
     fn read(line: &[u8]) -> Option<Clock> {
         let text = line.trim_ascii_start().split(|&byte| byte == b' ').next()?;
         let (text, half) = match text.split_last_chunk::<2>() {

@@ -1,4 +1,4 @@
-//! What stands before the rows: the first line and the header. Where something else does, it says what, and how that comes about.
+//! What stands before the rows: the first line and the header. If something else does, the error says what it is and what causes it.
 
 use anyhow::{Result, bail};
 
@@ -8,7 +8,7 @@ use super::{
     split_line, uutils,
 };
 
-/// How many lines are looked at for the header that was not where it belongs.
+/// How many lines are searched for a header that is not where it belongs.
 const SEARCHED: usize = 100;
 
 /// What the rows are read by.
@@ -55,7 +55,7 @@ fn refusal(printed: &[u8]) -> String {
     reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// What stands above the header, less the first line.
+/// What stands above the header, without the first line.
 fn banner(above: &[&[u8]]) -> Option<String> {
     let lines = match above.split_last() {
         Some((last, before)) if last.is_empty() || is_first_line(last) => before,
@@ -95,7 +95,7 @@ pub(super) fn uncounted(header: &[u8]) -> String {
     )
 }
 
-/// The line that was most probably meant as the header, though it is not known.
+/// The line that is most probably the header, though it is not known.
 fn likely_header(lines: &[&[u8]]) -> usize {
     let behind_first_line = || {
         let first = lines.iter().position(|line| is_first_line(line))?;
@@ -113,7 +113,7 @@ fn is_first_line(line: &[u8]) -> bool {
     FirstLine::read(line) != FirstLine::default()
 }
 
-/// Where a header ceases to be one: at the first word that none has, or not in this place; at its end, if it is only spaced otherwise.
+/// Where a header stops being one: at the first word that no header has at this place. At its end if only the spaces differ.
 fn faulty_byte(line: &[u8]) -> usize {
     const WORDS: [&[u8]; 8] =
         [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
@@ -123,7 +123,7 @@ fn faulty_byte(line: &[u8]) -> usize {
     faulty.map_or(line.len(), |&(_, start)| start)
 }
 
-/// A line for a message: cut behind the faulty byte, never before it, and nothing in it that moves a terminal's cursor.
+/// A line for a message. It shows the faulty byte and what is before it, and holds nothing that moves a terminal's cursor.
 fn quoted(line: &[u8], faulty: usize) -> String {
     // As much as a header with the widest columns.
     const BEFORE: usize = 400;

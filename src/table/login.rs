@@ -1,6 +1,6 @@
 //! The login times in LOGIN@ and TIME. Knows their forms; takes the time of the run from outside.
 
-use crate::table::{
+use super::{
     civil::{DAY, HOUR, MINUTE, days_of_date, weekday_of, year_of},
     elapsed::{number, pair, two_digits},
     resolution::Resolution,
@@ -99,7 +99,7 @@ impl Login {
             .then_some(Login::Exact(days * DAY + seconds))
     }
 
-    /// Finds the moment that was meant by a run of `w` at that time; `None` where no date fits, or one before 1970.
+    /// Finds the moment that this means if `w` ran at that time. `None` if no date fits, or one before 1970.
     pub fn resolve(self, run: Span) -> Option<LoginTime> {
         let unix = self.seen_at(run.ended)?;
         // Later than the run ended, though printed before: perhaps it was printed before midnight.
@@ -125,7 +125,7 @@ impl Login {
             Login::Clock(seconds) => {
                 let unix = today * DAY + seconds;
                 let yesterday = unix - DAY;
-                // Later than now and not of last night: then the clock was set back, and this day's is meant.
+                // Later than now, and not of last night: the clock was set back, and it is of today.
                 Some(if unix > now && now - yesterday <= 12 * HOUR { yesterday } else { unix })
             }
             Login::Today(seconds) => Some(today * DAY + seconds),

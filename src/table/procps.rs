@@ -1,10 +1,10 @@
 //! The layout of procps 2.0.11 to 4.0 (`showinfo` in `w.c`), in its long and its short form.
 //!
 //! With U the width of USER and F that of FROM: USER, a blank, TTY in 8, a blank, FROM in exactly F, then LOGIN@ in 8 and IDLE,
-//! JCPU and PCPU in 7 each, all with a blank first, and WHAT behind one more blank (two before December 2002). The header is only
+//! JCPU and PCPU in 7 each, all with a blank first, then one more blank (two before December 2002) and WHAT. The header is only
 //! nearly aligned with that, and in three ways. It always gives U exactly. With S the byte where FROM ends, it heads
 //!
-//! | | LOGIN@ at | WHAT behind PCPU | IDLE of the short form at | WHAT behind it |
+//! | | LOGIN@ at | WHAT after PCPU | IDLE of the short form at | WHAT after it |
 //! |---|---|---|---|---|
 //! | 2.0.11 to 3.3.2, where F is 16 | S + 2 | 5 (6 before December 2002) | S + 3 | 5 (6) |
 //! | 3.3.3 to 4.0.4 | S + 1 | 5 | S + 2 | 5 |
@@ -18,8 +18,8 @@ use super::{
     Row,
     cursor::{Cursor, trim_end},
     layout::{Column, RowResult},
+    login::Login,
 };
-use crate::table::login::Login;
 
 /// Widths of the columns that vary.
 pub(super) struct Columns {
@@ -55,7 +55,7 @@ impl Columns {
             [(b"IDLE", idle), (b"WHAT", what)] => (false, idle, what - idle),
             _ => return Vec::new(),
         };
-        // How far behind FROM its first figure is headed, and the blanks before WHAT.
+        // The bytes from the end of FROM to the next word of the header, and the blanks before WHAT.
         let versions: &[(usize, usize)] = match (long, behind) {
             (true, 5) => &[(1, 1), (2, 1)],
             (true, 6) => &[(1, 1), (2, 2)],

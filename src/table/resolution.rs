@@ -1,4 +1,4 @@
-//! How exactly a printed time tells what it tells. Knows no format.
+//! How precise a printed time is. Knows no format.
 
 /// The smallest step that a printed time or duration can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use super::{
     Row,
     cursor::{Cursor, trim_end},
     layout::{Column, RowResult},
+    login::Login,
 };
-use crate::table::login::Login;
 
 /// The whole header line.
 pub(super) const HEADER: &[u8] = b"USER     TTY             LOGIN@              FROM";

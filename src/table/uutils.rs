@@ -1,4 +1,4 @@
-//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and figures of its own behind it.
+//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and figures of its own.
 //!
 //! Columns are padded by characters. USER alone is cut, to 8; all others are printed whole, so that a figure can fill its column and
 //! touch the next one, or overrun it and shift what follows:
@@ -13,14 +13,14 @@
 //! | PCPU | 6, up to two decimals and no zero at the end | |
 //!
 //! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and hour, and a clock time on the
-//! same day of any month: no login time can be told from it. A line feed in a command line is printed as it is, so that only the
-//! count in the first line tells how many rows there are.
+//! same day of any month: it can't be read as a login time. A line feed in a command line is printed as it is, so that only the
+//! count in the first line says how many rows there are.
 
 use super::{
     Row,
+    elapsed::{Interval, two_digits},
     layout::{Column, RowResult},
 };
-use crate::table::elapsed::{Interval, two_digits};
 
 /// Which of its two forms it is.
 pub(super) struct Columns {
@@ -72,7 +72,7 @@ impl Columns {
     }
 }
 
-/// A row of before April 2025 is told from procps' by its header: LOGIN@ one column further left, or tabs.
+/// Before April 2025 its header differed from procps': LOGIN@ was one column further left, or there were tabs.
 pub(super) fn is_older_header(line: &[u8]) -> bool {
     matches!(
         line,
@@ -115,7 +115,7 @@ impl<'a> Rest<'a> {
         self.take(count)?.bytes().all(|byte| byte == b' ').then_some(())
     }
 
-    /// A column of that many characters, the last of them a blank, less the blanks behind it.
+    /// A column of that many characters, the last of them a blank, without the blanks at its end.
     fn column(&mut self, width: usize) -> Option<&'a str> {
         let (last, char) = self.0.char_indices().nth(width - 1)?;
         if char != ' ' {
@@ -147,7 +147,7 @@ impl<'a> Rest<'a> {
     }
 
     /// A terminal's name that is longer than its column and so touches IDLE: both hold digits, and only the padding
-    /// behind tells where one ends. Where WHAT begins with a blank, it may not, and then there is no reading.
+    /// after it shows where the name ends. If WHAT begins with a blank, several places are possible, and then there is no reading.
     fn overrun_before_idle(&mut self) -> Option<&'a str> {
         let word = self.0.split(' ').next()?;
         let ends = word.char_indices().skip(9).map(|(at, _)| at);
