@@ -1,4 +1,4 @@
-//! What the user chose, by flag, environment variable or default. Knows the dotted names; argh, which can't hold dots, sees
+//! The settings: from flags, environment variables or defaults. Users write flags with dots. argh cannot have dots in names, so it sees
 //! them with dashes.
 
 use std::{env, ffi::OsString, fmt::Write, net::Ipv6Addr, path::PathBuf, time::Duration};
@@ -31,7 +31,7 @@ struct Flag {
 /// first word must be the flag's name with `_` for `.` and `-`, as argh makes its own name from it.
 macro_rules! flags {
     ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
-        /// Tells Prometheus who is logged in.
+        /// Serves who is logged in as Prometheus metrics.
         #[derive(FromArgs)]
         #[argh(help_triggers("--help", "-h"))]
         struct Arguments {
@@ -68,17 +68,17 @@ flags! {
     metrics_endpoint: "--metrics.endpoint" "PATH", "EXPORTER_METRICS_ENDPOINT", "/metrics", endpoint -> String,
         "path of the metrics";
     metrics_prefix: "--metrics.prefix" "PREFIX", "EXPORTER_METRICS_PREFIX", "what", prefix -> String,
-        "put before every metric of this exporter; may be empty";
+        "prefix of every metric of this exporter; may be empty";
     metrics_with_timestamp: "--metrics.with-timestamp" "BOOL", "EXPORTER_METRICS_APPEND_TIMESTAMP", "false", boolean -> bool,
-        "put the time of the run of w behind every sample from it; true or false, and true where no value follows";
+        "add the time of the run of w to every sample that came from it: true or false; without a value it is true";
     metrics_command: "--metrics.command" "SHOWN", "EXPORTER_METRICS_COMMAND", "none", command_shown -> CommandShown,
-        "what to show of each session's command: none, name (of the program) or full (can hold secrets)";
+        "what to show of each session's command: none, name (the program only) or full (the command line, which can hold secrets)";
     scrape_interval: "--scrape.interval" "TIME", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000", duration -> Duration,
-        "serve a younger result again; milliseconds, or 500ms, 5s, 1m, 1h, 1d; 0 runs w for every scrape";
+        "reuse a result younger than this: milliseconds, or 500ms, 5s, 1m, 1h, 1d; 0 runs w for every scrape";
     w_command: "--w.command" "COMMAND", "EXPORTER_W_COMMAND", DEFAULT_COMMAND, command -> String,
-        "command to run, split at blanks, without a shell";
+        "command to run; it is split at blanks and run without a shell";
     w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
-        "kill a run of w that takes longer; written as above, more than 0";
+        "kill a run of w that takes longer; units as above, longer than 0";
     web_config_file: "--web.config.file" "FILE", "EXPORTER_WEB_CONFIG_FILE", "", web_config -> Option<PathBuf>,
         "file with TLS settings and passwords, as for other Prometheus exporters; only in a build with the feature tls";
 }
@@ -89,7 +89,7 @@ const WITH_TIMESTAMP: &str = "--metrics.with-timestamp";
 const SWITCHES: [(&[&str], &str); 3] = [
     (&["--once"], "run w once, print what a scrape would get, and exit"),
     (&["-V", "--version"], "print the version, the target and the compiler, and exit"),
-    (&["-h", "--help"], "print this, and exit"),
+    (&["-h", "--help"], "print this help, and exit"),
 ];
 
 /// What the program is asked to do.
@@ -114,11 +114,11 @@ pub struct Config {
     pub endpoint: String,
     /// What the metrics are to look like.
     pub metrics: Options,
-    /// A younger result is served again.
+    /// A result younger than this is reused.
     pub interval: Duration,
     /// The command, with at least one word.
     pub w_command: String,
-    /// A longer run is killed; more than 0.
+    /// A run that takes longer is killed; longer than 0.
     pub w_timeout: Duration,
     /// The file with TLS and passwords. It could be used.
     pub web_config: Option<PathBuf>,
@@ -169,8 +169,8 @@ fn config(values: Values) -> Config {
     }
 }
 
-/// The flag's value, else the variable's, else the default, read; the error names where it came from. An empty variable, which
-/// compose files leave behind, counts as unset, except where empty is a value (the prefix).
+/// Reads the value of the flag, or of the environment variable if the flag is absent, or the default if both are. The error names where
+/// the value came from. An empty variable, as compose files often set it, counts as unset, unless the setting can be empty (the prefix).
 fn setting<T>(
     flag: &str,
     name: &str,
@@ -179,8 +179,8 @@ fn setting<T>(
     variable: &impl Fn(&str) -> Option<OsString>,
     read: fn(&str) -> Result<T>,
 ) -> Result<T> {
-    let means_something = |value: &OsString| !value.is_empty() || read("").is_ok();
-    let (source, value) = match (given, variable(name).filter(means_something)) {
+    let is_set = |value: &OsString| !value.is_empty() || read("").is_ok();
+    let (source, value) = match (given, variable(name).filter(is_set)) {
         (Some(value), _) => (flag, value),
         (None, Some(value)) => (name, utf8(name, value)?),
         (None, None) => (flag, default.to_owned()),
@@ -221,7 +221,7 @@ fn endpoint(value: &str) -> Result<String> {
         bail!("expected a path without {char:?}");
     }
     if value == "/-/healthy" {
-        bail!("expected another path, as this one answers health checks");
+        bail!("expected another path, because this one answers health checks");
     }
     Ok(value.to_owned())
 }
@@ -231,7 +231,7 @@ fn prefix(value: &str) -> Result<String> {
     let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
     match fit && letter {
         true => Ok(value.to_owned()),
-        false => bail!("expected letters, digits and _, a letter first, or nothing"),
+        false => bail!("expected letters, digits and _, starting with a letter, or nothing"),
     }
 }
 
@@ -281,7 +281,7 @@ fn duration(value: &str) -> Result<Duration> {
 
 fn timeout(value: &str) -> Result<Duration> {
     match duration(value)? {
-        Duration::ZERO => bail!("expected a time of more than 0"),
+        Duration::ZERO => bail!("expected a time longer than 0"),
         time => Ok(time),
     }
 }
@@ -302,7 +302,7 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
     while let Some(argument) = arguments.next() {
         let argument = utf8("the argument", argument)?;
         if !argument.starts_with('-') {
-            bail!("{argument:?} belongs to no flag; see --help");
+            bail!("unexpected argument {argument:?}; see --help");
         }
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -312,7 +312,7 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
             if let Some(value) = value {
                 bail!("{name} {value:?}: expected no value");
             }
-            // argh takes nothing behind it.
+            // argh takes no argument after it.
             if name == "-h" || name == "--help" {
                 return Ok(vec![argument]);
             }
@@ -328,12 +328,12 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
             None => match arguments.next_if(is_value) {
                 Some(next) => utf8(name, next)?,
                 None if name == WITH_TIMESTAMP => "true".to_owned(),
-                None => bail!("{name} has no value: expected one behind it"),
+                None => bail!("{name}: expected a value after it"),
             },
         };
         let dashed = dashed(flag.name);
         if undotted.contains(&dashed) {
-            bail!("{name} {value:?}: expected this flag once, and it was given before");
+            bail!("{name} {value:?}: expected this flag only once");
         }
         undotted.extend([dashed, value]);
     }
@@ -348,15 +348,15 @@ fn utf8(source: &str, value: OsString) -> Result<String> {
     value.into_string().map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
 }
 
-/// argh's words with the dotted names.
+/// A message of argh, with the dotted names.
 fn dotted(text: &str) -> String {
     FLAGS.iter().fold(text.to_owned(), |text, flag| text.replace(&dashed(flag.name), flag.name))
 }
 
-/// Made from the same rows as the flags themselves, for a terminal of 80 columns.
+/// The help, made from the same rows as the flags, for a terminal of 80 columns.
 fn help() -> String {
     let mut text = format!(
-        "Usage: {NAME} [FLAG [VALUE]]...\n\nTells Prometheus who is logged in: runs w when it is scraped, and serves its\ntable as metrics.\n\nFlags, as --flag value or --flag=value; the variable counts without the flag:\n"
+        "Usage: {NAME} [FLAG [VALUE]]...\n\nServes who is logged in as Prometheus metrics. It runs w when it is scraped.\n\nFlags (--flag value or --flag=value) override environment variables:\n"
     );
     for Flag { name, value, variable, default, help } in FLAGS {
         let _ = writeln!(text, "  {name} {value}");
@@ -372,7 +372,7 @@ fn help() -> String {
     }
     let _ = write!(
         text,
-        "\nExamples:\n  {NAME} --once\n  {NAME} \\\n      --listen.host :: --scrape.interval 1m\n\nExit status: 0 after a stop by a signal, or when all was printed; 1 when the\nsystem did not provide what is needed, or w failed with --once; 2 when a flag or\nvariable must be changed.\n"
+        "\nExamples:\n  {NAME} --once\n  {NAME} \\\n      --listen.host :: --scrape.interval 1m\n\nExit status:\n  0  stopped by a signal, or everything was printed\n  1  the system did not provide what is needed, or w failed with --once\n  2  a flag or an environment variable has a wrong value\n"
     );
     text
 }

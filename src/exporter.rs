@@ -83,7 +83,7 @@ fn system_clock() -> Clock {
 
 /// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
 fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
-    log::info(&format!("stops at {signal}"));
+    log::info(&format!("stopping on {signal}"));
     accepting.stop();
     accepting.wait_until_answered(STOP_TIME);
     running.stop();

@@ -142,7 +142,10 @@ fn it_stops_with_status_0_within_a_second() {
         assert!(time < Duration::from_secs(1), "{time:?}");
         drop(kept);
         until("its last line", || {
-            exporter.log().last().is_some_and(|line| line.contains(&format!("stops at SIG{name}")))
+            exporter
+                .log()
+                .last()
+                .is_some_and(|line| line.contains(&format!("stopping on SIG{name}")))
         });
     }
 }
