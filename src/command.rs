@@ -156,23 +156,18 @@ impl Ended {
     /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, a word about the option or the usage, and no table. The
     /// usage may come on either stream.
     fn refused_option(&self) -> bool {
-        let (stdout, stderr) = (self.stdout.to_ascii_lowercase(), self.stderr.to_ascii_lowercase());
-        let says = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
-        let usage = stdout.starts_with(b"usage");
-        !self.status.success()
-            && (usage
-                || (stdout.is_empty() && (says(&stderr, b"option") || says(&stderr, b"usage"))))
+        let usage = self.stdout.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"usage"));
+        let complains = says(&self.stderr, "option") || says(&self.stderr, "usage");
+        !self.status.success() && (usage || (self.stdout.is_empty() && complains))
     }
 
     /// As builds of procps with logind do when a session ends between their list of sessions and their look at each, and uutils' `w`
     /// when a process ends between its list of processes and its look.
     fn lost_a_race(&self) -> bool {
-        let complaint = self.stderr.to_ascii_lowercase();
-        let says = |words: &[u8]| complaint.windows(words.len()).any(|window| window == words);
-        let ended = (says(b"session") && says(b"failed"))
-            || says(b"get user name failed")
-            || says(b"failed to fetch user info");
-        !self.status.success() && ended
+        let session = says(&self.stderr, "session") && says(&self.stderr, "failed");
+        let user = says(&self.stderr, "get user name failed");
+        let process = says(&self.stderr, "failed to fetch user info");
+        !self.status.success() && (session || user || process)
     }
 
     fn output(self, command: &str) -> Result<Vec<u8>, Failure> {
@@ -189,6 +184,11 @@ impl Ended {
         };
         Err(Failure::failed(anyhow!("{command} ended with {}: {complaint}", self.status)))
     }
+}
+
+/// Whether a text holds these words, in capitals or not.
+fn says(text: &[u8], words: &str) -> bool {
+    text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
 /// The environment is of our making: what each variable does to which `w` is in the README.
