@@ -120,7 +120,7 @@ impl Exposition {
 
     fn put_value(&mut self, value: f64) {
         if value.is_infinite() {
-            self.put(if value > 0.0 { "+Inf" } else { "-Inf" });
+            self.put(if value.is_sign_positive() { "+Inf" } else { "-Inf" });
         } else if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
             // Most values are whole, and an integer is written several times faster. In range, so nothing is cut.
             let _ = write!(self.out, "{}", value as u64);
@@ -251,6 +251,9 @@ mod tests {
             ("application/openmetrics-text;q=0", Format::Text),
             ("application/openmetrics-text;q=x", Format::Text),
             ("application/openmetrics-text;q=0.4,text/plain;q=0.5", Format::Text),
+            ("application/openmetrics-text;q=0.5,text/plain;q=0.4", Format::OpenMetrics),
+            ("text/plain;q=0.4,application/openmetrics-text;q=0.401", Format::OpenMetrics),
+            ("text/plain;q=0.401,application/openmetrics-text;q=0.4", Format::Text),
             ("text/plain,application/openmetrics-text", Format::Text),
             ("application/openmetrics-text,text/plain", Format::OpenMetrics),
             (

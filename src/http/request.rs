@@ -427,6 +427,9 @@ mod tests {
             ("G\0T / HTTP/1.1", "Host: x\r\n", 400),
             ("GET / HTTP/2.0", "Host: x\r\n", 505),
             ("GET / HTTP/0.9", "", 505),
+            ("GET / HTTP/1.x", "Host: x\r\n", 400),
+            ("GET / HTTP/2.x", "Host: x\r\n", 400),
+            ("GET / HTTP/x.0", "Host: x\r\n", 400),
             ("GET / http/1.1", "Host: x\r\n", 400),
             ("", "", 400),
         ] {
