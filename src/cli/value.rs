@@ -1,0 +1,114 @@
+//! Reads the value of each flag from text. An error says what was expected.
+
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::{http, session::CommandShown};
+
+pub(super) fn host(value: &str) -> Result<String> {
+    let bracketed = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+    // In brackets as in a URL.
+    let host = bracketed.unwrap_or(value);
+    // What follows a `%` names the interface.
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    let colon = host.contains(':') && address.parse::<Ipv6Addr>().is_err();
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if colon && host.rsplit_once(':').is_some_and(|(_, port)| digits(port)) {
+        bail!("expected an address or a host name without a port, which --listen.port takes");
+    }
+    let unfit = |char: char| char.is_whitespace() || char.is_control();
+    match host.is_empty() || colon || host.contains(unfit) {
+        true => bail!("expected an address or a host name"),
+        false => Ok(host.to_owned()),
+    }
+}
+
+pub(super) fn port(value: &str) -> Result<u16> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let port = value.parse().ok().filter(|_| digits);
+    port.ok_or_else(|| anyhow!("expected a TCP port from 0 to 65535"))
+}
+
+pub(super) fn endpoint(value: &str) -> Result<String> {
+    let unfit = |char: &char| !char.is_ascii_graphic() || matches!(char, '?' | '#');
+    if !value.starts_with('/') {
+        bail!("expected a path that begins with /");
+    }
+    if let Some(char) = value.chars().find(unfit) {
+        bail!("expected a path without {char:?}");
+    }
+    if value == "/-/healthy" {
+        bail!("expected another path, because this one answers health checks");
+    }
+    Ok(value.to_owned())
+}
+
+pub(super) fn prefix(value: &str) -> Result<String> {
+    let fit = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
+    match fit && letter {
+        true => Ok(value.to_owned()),
+        false => bail!("expected letters, digits and _, starting with a letter, or nothing"),
+    }
+}
+
+pub(super) fn boolean(value: &str) -> Result<bool> {
+    value.parse().map_err(|_| anyhow!("expected true or false"))
+}
+
+pub(super) fn command_shown(value: &str) -> Result<CommandShown> {
+    match value {
+        "none" => Ok(CommandShown::None),
+        "name" => Ok(CommandShown::Name),
+        "full" => Ok(CommandShown::Full),
+        _ => bail!("expected none, name or full"),
+    }
+}
+
+pub(super) fn command(value: &str) -> Result<String> {
+    match value.trim().is_empty() || value.contains('\0') {
+        true => bail!("expected a command, such as w -i"),
+        false => Ok(value.to_owned()),
+    }
+}
+
+pub(super) fn duration(value: &str) -> Result<Duration> {
+    let digits = value.trim_end_matches(|char: char| !char.is_ascii_digit());
+    let unit = match value.strip_prefix(digits) {
+        Some("" | "ms") => Some(1),
+        Some("s") => Some(1_000),
+        Some("m") => Some(60_000),
+        Some("h") => Some(3_600_000),
+        Some("d") => Some(86_400_000),
+        _ => None,
+    };
+    let milliseconds = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse::<u64>().ok())
+        .flatten();
+    let milliseconds = milliseconds.zip(unit).and_then(|(figure, unit)| figure.checked_mul(unit));
+    // So that no sum of times can overflow.
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    let duration = milliseconds.map(Duration::from_millis).filter(|&duration| duration <= year);
+    duration.ok_or_else(|| {
+        anyhow!("expected milliseconds, or a time such as 500ms, 5s, 1m, 1h or 1d, up to a year")
+    })
+}
+
+pub(super) fn timeout(value: &str) -> Result<Duration> {
+    match duration(value)? {
+        Duration::ZERO => bail!("expected a time longer than 0"),
+        time => Ok(time),
+    }
+}
+
+pub(super) fn web_config(value: &str) -> Result<Option<PathBuf>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let path = PathBuf::from(value);
+    http::check_access(&path)?;
+    Ok(Some(path))
+}
