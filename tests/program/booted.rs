@@ -213,3 +213,26 @@ fn who_is_seen(suite: &str, system: &str) {
     install(&machine);
     kinds::each_is_seen_as_it_should_be(&machine, system);
 }
+
+/// As the README says of a new Debian 13. It has no network, but the crates that this machine has.
+#[test]
+#[ignore = "boots a container"]
+fn debian_13s_own_rust_builds_it_and_it_passes_its_tests() {
+    let source = env!("CARGO_MANIFEST_DIR");
+    let cargo_home = std::env::var("CARGO_HOME")
+        .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
+    let folders =
+        [format!("{source}:/source"), format!("{cargo_home}/registry:/root/.cargo/registry")];
+    let machine = Machine::boot_with("trixie", &["cargo"], &folders);
+    // As Debian's installer writes it.
+    machine.write("/etc/hosts", "127.0.0.1 localhost\n");
+    let version = machine.says("rustc --version");
+    let required = concat!("rustc ", env!("CARGO_PKG_RUST_VERSION"), ".");
+    assert!(version.starts_with(required), "{version} instead of {required}");
+    let test =
+        "cd /source && HOME=/root CARGO_TARGET_DIR=/root/target cargo test --offline --locked 2>&1";
+    let output = machine.run_for(1800, test);
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{version}\n{said}");
+    assert!(output.status.success(), "{}", output.status);
+}

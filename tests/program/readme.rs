@@ -14,9 +14,12 @@ use std::{
 
 use crate::booted::{
     logins,
-    machine::{self, Machine, NAME},
+    machine::{Machine, NAME},
 };
-use crate::harness::{FakeW, PROGRAM, fixture, once, program, run, within};
+use crate::{
+    harness::{FakeW, PROGRAM, fixture, once, program, run, within},
+    static_binaries::of_this_processor,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -327,7 +330,7 @@ fn put_clone(machine: &Machine) {
     copy.arg("-r").arg(Path::new(ROOT).join("contrib")).arg(&clone);
     assert!(copy.status().unwrap().success());
     let release = format!("{NAME}-{}-x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
-    fs::copy(machine::binary(), clone.join(&release)).unwrap();
+    fs::copy(of_this_processor(), clone.join(&release)).unwrap();
     machine.says(&format!("cd /root/clone && sha256sum {release} >SHA256SUMS"));
 }
 
@@ -344,7 +347,7 @@ fn log_mallory_in(machine: &Machine) {
 #[test]
 #[ignore = "boots a container"]
 fn the_commands_work_on_a_new_debian_13() {
-    let machine = Machine::boot_with("trixie", &["curl", "prometheus"]);
+    let machine = Machine::boot_with("trixie", &["curl", "prometheus"], &[]);
     logins::prepare(&machine);
     put_clone(&machine);
     for step in 1..=5 {

@@ -31,6 +31,12 @@ fn binaries() -> &'static [Binary] {
     })
 }
 
+/// The first one that runs on this processor itself.
+pub fn of_this_processor() -> &'static Path {
+    let native = binaries().iter().find(|binary| binary.emulated.is_none());
+    &native.expect("EXPORTER_STATIC names no binary for this processor").path
+}
+
 impl Binary {
     fn new(path: PathBuf) -> Binary {
         let elf = fs::read(&path).unwrap();

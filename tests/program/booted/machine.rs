@@ -11,18 +11,12 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::harness::{Answer, PATIENCE, folder, until};
+use crate::{
+    harness::{Answer, PATIENCE, folder, until},
+    static_binaries::of_this_processor,
+};
 
 pub const NAME: &str = "prometheus-what-active-users-exporter";
-
-/// The static binary that is installed, as the README has it.
-pub fn binary() -> PathBuf {
-    ["EXPORTER_MUSL", "EXPORTER_GLIBC"]
-        .into_iter()
-        .find_map(std::env::var_os)
-        .expect("EXPORTER_MUSL names the static binary; contrib/static/build makes one and prints its path")
-        .into()
-}
 
 /// A file that users install.
 pub fn contrib(file: &str) -> String {
@@ -58,12 +52,14 @@ exec systemd-nspawn --quiet --private-network --register=no --keep-unit --consol
 impl Machine {
     /// Boots Debian's `bookworm`, `trixie` or `bullseye` with systemd, and waits until it is up.
     pub fn boot(suite: &str) -> Machine {
-        Machine::boot_with(suite, &[])
+        Machine::boot_with(suite, &[], &[])
     }
 
-    /// The same, with more packages.
-    pub fn boot_with(suite: &str, packages: &[&str]) -> Machine {
-        let machine = Machine::start(suite, packages, &["--boot"]);
+    /// The same, with more packages, and with folders of this machine: `outside:inside`, to read only.
+    pub fn boot_with(suite: &str, packages: &[&str], folders: &[String]) -> Machine {
+        let binds = folders.iter().map(|folder| format!("--bind-ro={folder}"));
+        let arguments: Vec<String> = binds.chain(["--boot".to_owned()]).collect();
+        let machine = Machine::start(suite, packages, &arguments);
         // Running or degraded: what else failed is not ours. Earlier its socket is not there.
         until("systemd", || {
             let state = machine.run("systemctl is-system-running --wait").stdout;
@@ -75,12 +71,12 @@ impl Machine {
 
     /// Boots Debian with OpenRC and sysvinit's init.
     pub fn boot_openrc() -> Machine {
-        let machine = Machine::start("openrc", &[], &["/sbin/init"]);
+        let machine = Machine::start("openrc", &[], &["/sbin/init".to_owned()]);
         until("OpenRC", || machine.run("rc-status --runlevel | grep -x default").status.success());
         machine
     }
 
-    fn start(tree: &str, packages: &[&str], init: &[&str]) -> Machine {
+    fn start(tree: &str, packages: &[&str], nspawn: &[String]) -> Machine {
         let made = Command::new(format!("{}/.ci/tree", env!("CARGO_MANIFEST_DIR")))
             .arg(tree)
             .args(packages)
@@ -107,7 +103,7 @@ impl Machine {
             .args(["sh", "-c", BOOT, "sh", tree_path.trim()])
             .arg(&folder)
             .arg(&cgroup)
-            .args(init);
+            .args(nspawn);
         let log = fs::File::create(folder.join("console")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().unwrap();
@@ -135,9 +131,13 @@ impl Machine {
 
     /// Runs a script inside, from outside: its processes are in no unit of systemd there.
     pub fn run(&self, script: &str) -> Output {
+        self.run_for(60, script)
+    }
+
+    /// The same, for so many seconds at most.
+    pub fn run_for(&self, seconds: u32, script: &str) -> Output {
         let mut nsenter = Command::new("timeout");
-        nsenter.args([
-            "60",
+        nsenter.arg(seconds.to_string()).args([
             "nsenter",
             "--target",
             &self.leader,
@@ -175,7 +175,7 @@ impl Machine {
 
     /// Puts the static binary where the README has it.
     pub fn install_binary(&self) {
-        fs::copy(binary(), self.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
+        fs::copy(of_this_processor(), self.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
     }
 
     /// A path inside, as it is called outside.
