@@ -10,7 +10,6 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
 };
 
 use crate::harness::{
@@ -495,18 +494,13 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
     let prometheus = Prometheus::scraping(&address, "    honor_labels: true\n");
     until("all hosts", || prometheus.query("what_up").len() == 500);
     until("rates", || !prometheus.query("rate(what_w_runs_total[10s])").is_empty());
-    let mut slowest = (Duration::ZERO, String::new());
     for panel in panels() {
         let title = panel["title"].as_str().unwrap();
         for (_, query) in queries(&panel) {
-            let began = Instant::now();
             let rows = prometheus.query(&query).len();
-            slowest = slowest.max((began.elapsed(), format!("{title}: {query}")));
             assert!(rows <= 10 || title.starts_with("All sessions"), "{title}: {rows} rows");
         }
     }
-    println!("slowest: {slowest:?}");
-    assert!(slowest.0 < Duration::from_secs(2), "{slowest:?}");
 }
 
 /// Debian's Prometheus has no discovery of Kubernetes's pods, so the test says what that would have found: two pods of the exporter,

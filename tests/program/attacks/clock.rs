@@ -153,7 +153,6 @@ fn the_program_does_not_mind_its_clock_being_set() {
             metrics = exporter.metrics();
             fake.runs() == 2
         });
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         none_negative(&metrics);
         let moved = last_success(&metrics) - first;
         println!("{shift}: the time of the last success moved by {moved} s");

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     attacks::siege::{Address, Calm, USUAL, alone, ask, exporter, scrape, siege, stops_at_once},
-    harness::{Exporter, FakeW},
+    harness::{Exporter, FakeW, promised},
 };
 
 fn quiet() -> Exporter {
@@ -29,7 +29,7 @@ fn answered(requests: &[(&[u8], &[u16])]) {
         let statuses: Vec<u16> =
             text.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
         assert_eq!(statuses, *expected, "{shown:?}: {text}");
-        scrape(exporter.address(), USUAL.answered)
+        scrape(exporter.address(), promised(USUAL.answered))
             .unwrap_or_else(|error| panic!("after {shown:?}: {error}"));
     }
     calm.is_back(&exporter);

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     attacks::siege::{
-        Address, Calm, RECOVERY, alone, ask, binary, binary_path, crowd, exporter, scrape,
+        Address, Calm, alone, ask, binary, binary_path, crowd, exporter, recovery, scrape,
         stops_at_once,
     },
     harness::{Answer, Exporter, FakeW, folder, within},
@@ -57,12 +57,12 @@ fn is_served_again(exporter: &mut Exporter, resource: &str, values: &[u64], enou
         limit(exporter, resource, enough);
         let ended = exporter.child.try_wait().unwrap();
         assert_eq!(ended, None, "{resource} {value}: {:?}", exporter.log());
-        within(RECOVERY, "it sees who is logged in", || is_up(exporter));
+        within(recovery(), "it sees who is logged in", || is_up(exporter));
     }
     println!("{resource}: not served or blind at {missed} of {} limits", values.len());
     assert!(missed > 0 && missed < values.len(), "the limits are too wide or too narrow");
-    within(RECOVERY, "a scrape", || scrape(exporter.address(), RECOVERY).is_ok());
-    calm.uses_no_more(exporter, RECOVERY);
+    within(recovery(), "a scrape", || scrape(exporter.address(), recovery()).is_ok());
+    calm.uses_no_more(exporter, recovery());
     let log = exporter.log();
     assert!(log.len() <= 2 + 2 * values.len(), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("panic")), "{log:#?}");
@@ -122,9 +122,9 @@ fn memory() {
             };
             clients(&exporter, &["/metrics", "/", "/-/healthy", "/metrics"]);
             let what = format!("{megabytes} MB, {sessions} sessions: it answers or has ended");
-            within(RECOVERY, &what, || {
+            within(recovery(), &what, || {
                 exporter.child.try_wait().unwrap().is_some()
-                    || scrape(exporter.address(), RECOVERY).is_ok()
+                    || scrape(exporter.address(), recovery()).is_ok()
             });
             let lives = exporter.child.try_wait().unwrap().is_none();
             served += usize::from(lives && is_up(&exporter));

@@ -13,10 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Exporter, PATIENCE, PROGRAM, within};
+use crate::harness::{Exporter, PATIENCE, PROGRAM, promised, within};
 
 /// How soon everything must be as before.
-pub const RECOVERY: Duration = Duration::from_secs(5);
+pub fn recovery() -> Duration {
+    promised(Duration::from_secs(5))
+}
 
 /// What must hold during an attack.
 pub struct Bounds {
@@ -57,7 +59,7 @@ impl Target {
     }
 
     pub fn connect(&self) -> Option<TcpStream> {
-        let stream = TcpStream::connect_timeout(&self.address, RECOVERY).ok()?;
+        let stream = TcpStream::connect_timeout(&self.address, recovery()).ok()?;
         let limit = Some(Duration::from_millis(500));
         stream.set_write_timeout(limit).unwrap();
         stream.set_read_timeout(limit).unwrap();
@@ -116,7 +118,7 @@ pub fn siege(start: impl Fn() -> Exporter, bounds: &Bounds, attack: impl Fn(&Tar
             if since.is_none() && target.at_full_force.load(Ordering::Relaxed) {
                 since = Some(Instant::now());
             }
-            let took = scrape(target.address, bounds.answered)
+            let took = scrape(target.address, promised(bounds.answered))
                 .unwrap_or_else(|error| panic!("scrape {scrapes} during the attack: {error}"));
             worst = worst.max(took);
             scrapes += 1;
@@ -184,7 +186,7 @@ pub fn stops_at_once(exporter: &mut Exporter) -> Duration {
     let (status, _) = exporter.end();
     let took = began.elapsed();
     assert_eq!(status, Some(0), "{:?}", exporter.log());
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < promised(Duration::from_secs(1)), "{took:?}");
     took
 }
 
@@ -242,8 +244,10 @@ impl Calm {
 
     pub fn is_back(&self, exporter: &Exporter) {
         let began = Instant::now();
-        within(RECOVERY, "a scrape", || scrape(exporter.address(), Duration::from_secs(1)).is_ok());
-        let left = RECOVERY.saturating_sub(began.elapsed());
+        within(recovery(), "a scrape", || {
+            scrape(exporter.address(), promised(Duration::from_secs(1))).is_ok()
+        });
+        let left = recovery().saturating_sub(began.elapsed());
         self.uses_no_more(exporter, left);
         println!("as before after {:?}", began.elapsed());
         let log = exporter.log();

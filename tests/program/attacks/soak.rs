@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    attacks::siege::{Address, Calm, RECOVERY, alone, exporter, scrape},
+    attacks::siege::{Address, Calm, alone, exporter, recovery, scrape},
     harness::{Answer, Exporter, FakeW, PATIENCE},
 };
 
@@ -85,7 +85,7 @@ fn soak() {
     assert!(failed > ok / 20.0 && failed < ok / 5.0);
     assert_eq!(count("timeout") + count("unreadable"), 0.0);
     assert_eq!(exporter.children(), "");
-    calm.uses_no_more(&exporter, RECOVERY);
+    calm.uses_no_more(&exporter, recovery());
 }
 
 /// Scrapes at its pace until the end, and says how often; every one is answered.

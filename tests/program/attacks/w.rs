@@ -4,9 +4,9 @@ use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command,
 
 use crate::{
     attacks::siege::{
-        Address, Calm, RECOVERY, alone, binary, exporter, resident_is_bound, scrape, stops_at_once,
+        Address, Calm, alone, binary, exporter, recovery, resident_is_bound, scrape, stops_at_once,
     },
-    harness::{Exporter, FakeW, until, within},
+    harness::{Exporter, FakeW, promised, until, within},
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";
@@ -57,10 +57,10 @@ fn a_thousand_runs_leave_nothing_behind() {
     run_a_thousand(&exporter);
     let groups: HashSet<String> = fake.read("groups").lines().map(str::to_owned).collect();
     assert!(groups.len() >= 900, "{}", groups.len());
-    within(RECOVERY, "all groups are gone", || {
+    within(recovery(), "all groups are gone", || {
         processes().all(|process| group(&process).is_none_or(|group| !groups.contains(&group)))
     });
-    calm.uses_no_more(&exporter, RECOVERY);
+    calm.uses_no_more(&exporter, recovery());
     let resident = exporter.status("VmHWM");
     println!("{resident} KB resident at most");
     // 16 MiB of output are kept at a time, and none of it afterwards.
@@ -83,24 +83,24 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
     let mut exporter = Exporter::start(&mut command);
     let first = exporter.children().trim().to_owned();
     let descriptors = || fs::read_dir(format!("/proc/{first}/fd")).unwrap().count();
-    scrape(exporter.address(), RECOVERY).unwrap();
+    scrape(exporter.address(), recovery()).unwrap();
     let before = descriptors();
     run_a_thousand(&exporter);
-    within(RECOVERY, "descriptors as before", || descriptors() <= before);
+    within(recovery(), "descriptors as before", || descriptors() <= before);
     let namespace = fs::read_link(format!("/proc/{first}/ns/pid")).unwrap();
     let inhabitants = || {
         let links = processes().map(|process| fs::read_link(format!("/proc/{process}/ns/pid")));
         links.filter(|link| link.as_ref().is_ok_and(|link| *link == namespace)).count()
     };
     // Those that forked away end by themselves; their remains are collected after the next run.
-    within(RECOVERY, "it is the only process", || {
-        scrape(exporter.address(), RECOVERY).unwrap();
+    within(recovery(), "it is the only process", || {
+        scrape(exporter.address(), recovery()).unwrap();
         inhabitants() == 1
     });
     assert!(crate::harness::signal("TERM", &first));
     let (status, took) = exporter.end();
     assert_eq!(status, Some(0));
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < promised(Duration::from_secs(1)), "{took:?}");
 }
 
 /// Scrapes until it ran a thousand times more, and holds the outcomes against what the kinds should give.
@@ -153,7 +153,7 @@ fn it_stops_at_once_whatever_w_does() {
         until("w runs", || !fake.read("group").is_empty());
         stops_at_once(&mut exporter);
         let of_w = fake.read("group").trim().to_owned();
-        within(RECOVERY, "its group is gone", || {
+        within(recovery(), "its group is gone", || {
             processes().all(|process| group(&process).is_none_or(|group| group != of_w))
         });
     }
