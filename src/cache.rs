@@ -1,4 +1,4 @@
-//! Keeps the last result as long as it is young enough, and has a new one made otherwise. Knows neither `w` nor HTTP.
+//! Keeps the last result, and replaces it when it is older than the scrape interval.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::{
     scrape::{History, Scraper, Snapshot},
 };
 
-/// The last result, and the way to the next.
+/// The last result, and what makes the next one.
 pub struct Cache {
     interval: Duration,
     clock: Clock,
@@ -22,7 +22,7 @@ impl Cache {
         Cache { interval, clock, scraper, latest: None }
     }
 
-    /// The last result, if it may answer a request that was read then: it is younger than the interval, or was made after that.
+    /// The last result, if it may answer a request that was read at this time: it is younger than the interval, or newer than the request.
     pub fn fresh(&self, read_at: Instant) -> Option<&Snapshot> {
         self.latest.as_ref().filter(|snapshot| {
             let ended = snapshot.ended.instant;
@@ -30,7 +30,7 @@ impl Cache {
         })
     }
 
-    /// Has a new result made, and keeps it; `None` if the run was given up. Calls `meanwhile` now and then.
+    /// Runs `w` and keeps the result; `None` if nobody waits for it any more. Calls `meanwhile` every few milliseconds.
     pub fn refresh(
         &mut self,
         meanwhile: &mut dyn FnMut(&mut History) -> Next,
@@ -39,7 +39,7 @@ impl Cache {
         Some(self.latest.insert(snapshot))
     }
 
-    /// How old a result is now.
+    /// The age of a result.
     pub fn age(&self, snapshot: &Snapshot) -> Duration {
         (self.clock)().instant.saturating_duration_since(snapshot.ended.instant)
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::{clock::Moment, metrics::Options, session::CommandShown};
 
-    /// A cache over a `w` that prints an empty table, a clock to set, and the number of runs.
+    /// A cache with a `w` that prints an empty table, a clock that can be set, and the number of runs.
     fn cache(interval: Duration) -> (Cache, Rc<Cell<Moment>>, Rc<Cell<u32>>) {
         let start = Moment { instant: Instant::now(), unix: Duration::from_secs(1_000_000) };
         let (time, runs) = (Rc::new(Cell::new(start)), Rc::new(Cell::new(0)));

@@ -17,22 +17,22 @@ use crate::{
     session::CommandShown,
 };
 
-/// The name of the program, in its help and at the start of its log.
+/// The name of the program, for its help and its log.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
 
-/// One flag that takes a value, for the help and for finding it among the arguments.
+/// A flag that takes a value, for the help and for reading the arguments.
 struct Flag {
     /// With dots, as the user writes it.
     name: &'static str,
-    /// What stands for its value in the help.
+    /// The name of its value in the help.
     value: &'static str,
     variable: &'static str,
     default: &'static str,
     help: &'static str,
 }
 
-/// Makes from one row for each flag: argh's struct, the struct of the values that were read, and the list of flags. A row's
-/// first word must be the flag's name with `_` for `.` and `-`, as argh makes its own name from it.
+/// Makes three things from one row per flag: argh's struct, the struct of values, and the list of flags. A row's first word must be
+/// the flag's name with `_` for `.` and `-`, because argh makes the flag from it.
 macro_rules! flags {
     ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
         /// Serves who is logged in as Prometheus metrics.
@@ -116,7 +116,7 @@ pub struct Config {
     pub port: u16,
     /// Path of the metrics; begins with `/`.
     pub endpoint: String,
-    /// What the metrics are to look like.
+    /// Options of the metrics.
     pub metrics: Options,
     /// A result younger than this is reused.
     pub interval: Duration,
@@ -124,11 +124,11 @@ pub struct Config {
     pub w_command: String,
     /// A run that takes longer is killed; longer than 0.
     pub w_timeout: Duration,
-    /// The file with TLS and passwords. It could be used.
+    /// The file with TLS settings and passwords. It has been checked.
     pub web_config: Option<PathBuf>,
 }
 
-/// Reads the arguments, without the program's name, and the environment variables through `variable`.
+/// Reads the arguments, without the program's name, and the environment variables, which `variable` returns.
 ///
 /// # Errors
 /// An unknown flag, or a missing or unusable value: one line that names the flag or variable, the value, and what was expected.
@@ -192,7 +192,7 @@ fn setting<T>(
     read(&value).with_context(|| format!("{source} {value:?}"))
 }
 
-/// The arguments as argh takes them: `--flag=value` in two, flags without dots, a bare `--metrics.with-timestamp` with its value.
+/// Converts the arguments for argh: splits `--flag=value`, replaces the dots, and gives `--metrics.with-timestamp` its value if it has none.
 fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
     let mut undotted = Vec::new();
     let mut arguments = arguments.peekable();
@@ -274,7 +274,7 @@ fn help() -> String {
     text
 }
 
-/// Puts the words into indented lines.
+/// Appends the words in indented lines.
 fn wrap(text: &mut String, words: &str) {
     const INDENT: &str = "     ";
     let mut line = INDENT.to_owned();

@@ -1,19 +1,19 @@
-//! The time, from outside: the only place that asks the system for it.
+//! The clocks. Only this module asks the system for the time.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::table::login::Span;
 
-/// One moment, by both clocks.
+/// One moment, read from both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Never goes back: for ages and durations.
+    /// Monotonic: for ages and durations.
     pub instant: Instant,
-    /// Since the Unix epoch; 0 if the clock is set to before it.
+    /// Time since the Unix epoch; 0 if the clock is set to an earlier time.
     pub unix: Duration,
 }
 
-/// Tells the moment; tests set their own.
+/// Returns the current moment. Tests use their own.
 pub type Clock = Box<dyn Fn() -> Moment>;
 
 /// The system's clocks.
@@ -24,7 +24,7 @@ pub fn system() -> Moment {
     }
 }
 
-/// The time that a run took, in whole Unix seconds.
+/// The time from the start of a run to its end, in whole Unix seconds.
 pub fn span(began: Moment, ended: Moment) -> Span {
     let seconds = |moment: Moment| i64::try_from(moment.unix.as_secs()).unwrap_or(i64::MAX);
     Span { began: seconds(began), ended: seconds(ended) }

@@ -1,4 +1,4 @@
-//! The command that is run, `w` unless the user names another: how it is found and started, and what its end means. Knows no table.
+//! Finds, starts and runs the command, which is `w` unless the user sets another, and judges how it ended. The output is read elsewhere.
 
 pub mod child;
 
@@ -18,24 +18,24 @@ use rustix::fs::{Access, access};
 
 use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
 
-/// The command when no other is given; only this one falls back to plain `w`.
+/// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
 
 /// How a run ended, as in the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It gave a table that could be read.
+    /// It printed a table that could be read.
     Ok,
     /// It could not be started, or ended with a status other than 0.
     Failed,
     /// It was killed at the timeout.
     Timeout,
-    /// It gave something else, or too much.
+    /// It printed something that is not such a table, or too much.
     Unreadable,
 }
 
 impl Outcome {
-    /// All of them, in the order of their names.
+    /// All outcomes, sorted by name.
     pub const ALL: [Outcome; 4] =
         [Outcome::Failed, Outcome::Ok, Outcome::Timeout, Outcome::Unreadable];
 
@@ -50,17 +50,17 @@ impl Outcome {
     }
 }
 
-/// Whether a command is `w` of this host, which sees what the exporter sees: not one that asks another host, enters a container or
-/// runs a script of another name.
+/// Whether a command is this host's `w`, which sees what the exporter sees. A command that connects to another host, enters a container
+/// or runs a script of another name is not.
 pub fn is_plain_w(command: &str) -> bool {
     let program = command.split_ascii_whitespace().next().unwrap_or_default();
     program.rsplit('/').next() == Some("w")
 }
 
-/// A run that gave nothing to read.
+/// A run without output to read.
 #[derive(Debug)]
 pub struct Failure {
-    /// Which of the outcomes other than ok.
+    /// The outcome; never `Ok`.
     pub outcome: Outcome,
     /// What was run, and what happened.
     pub error: Error,
@@ -72,27 +72,27 @@ impl Failure {
     }
 }
 
-/// The command `w`, ready to be run.
+/// The command, split into words.
 #[derive(Debug)]
 pub struct W {
     words: Vec<String>,
     timeout: Duration,
     running: Running,
-    /// `-i` was refused once, and the command was not the user's choice.
+    /// The default command was refused its option `-i`, so it runs without from then on.
     without_option: bool,
 }
 
 impl W {
-    /// Takes the command, split at blanks; nothing is run yet.
+    /// Splits the command at blanks. It does not run it.
     pub fn new(command: &str, timeout: Duration, running: Running) -> W {
         let words = command.split_ascii_whitespace().map(str::to_owned).collect();
         W { words, timeout, running, without_option: false }
     }
 
-    /// Runs it and gives what it printed. Calls `meanwhile` now and then while it runs.
+    /// Runs the command and returns its output. Calls `meanwhile` every few milliseconds while it runs.
     ///
     /// # Errors
-    /// It can't be started, ends with a status other than 0, takes longer than the timeout, prints too much, or is given up.
+    /// It cannot be started, exits with a status other than 0, exceeds the timeout, prints too much, or nobody waits for it any more.
     pub fn run(&mut self, meanwhile: &mut Meanwhile) -> Result<Vec<u8>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let (program, arguments) =
@@ -108,7 +108,7 @@ impl W {
         ended.output(program)
     }
 
-    /// Runs it, and once more where only a session that ended meanwhile made it fail.
+    /// Runs it, and once more if it failed only because a session ended while it ran.
     fn run_until(
         &self,
         program: &str,
@@ -153,16 +153,16 @@ impl W {
 }
 
 impl Ended {
-    /// As BusyBox and procps 3.2 do with `-i`: a status other than 0, a word about the option or the usage, and no table. The
-    /// usage may come on either stream.
+    /// Whether it refused an option, as BusyBox and procps 3.2 refuse `-i`: a status other than 0, a message about the option or the
+    /// usage, and no table. The usage can be on either stream.
     fn refused_option(&self) -> bool {
         let usage = self.stdout.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"usage"));
         let complains = says(&self.stderr, "option") || says(&self.stderr, "usage");
         !self.status.success() && (usage || (self.stdout.is_empty() && complains))
     }
 
-    /// As builds of procps with logind do when a session ends between their list of sessions and their look at each, and uutils' `w`
-    /// when a process ends between its list of processes and its look.
+    /// Whether it failed because something ended while it ran. procps with logind lists the sessions first and then reads each of them.
+    /// uutils' `w` does so with processes.
     fn lost_a_race(&self) -> bool {
         let session = says(&self.stderr, "session") && says(&self.stderr, "failed");
         let user = says(&self.stderr, "get user name failed");
@@ -178,7 +178,7 @@ impl Ended {
         let complaint: Vec<&str> =
             complaint.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
         let complaint = if complaint.is_empty() {
-            "it said nothing".to_owned()
+            "no error message".to_owned()
         } else {
             complaint.join("; ").chars().take(300).collect()
         };
@@ -186,15 +186,15 @@ impl Ended {
     }
 }
 
-/// Whether a text holds these words, in capitals or not.
+/// Whether a text contains these words, in upper or lower case.
 fn says(text: &[u8], words: &str) -> bool {
     text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
-/// The environment is of our making: what each variable does to which `w` is in the README.
+/// `w` gets only these environment variables. The README says what each of them does.
 fn command(program: &str, arguments: &[String]) -> Result<Command> {
     let path = env::var_os("PATH");
-    // By its full name: with a name to look up and an environment of its own, std would fork instead of calling posix_spawn.
+    // By its path: to look up a name in a changed environment, std would fork instead of calling posix_spawn.
     let mut command = Command::new(find(program, path.as_ref())?);
     command
         .arg0(program)

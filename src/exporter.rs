@@ -1,4 +1,4 @@
-//! The loop: one request after the other is routed, answered from the cache, or has `w` run. Nothing else runs `w`.
+//! The loop. It takes one request after the other, routes it, and answers it from the cache or runs `w`. Only this loop runs `w`.
 
 use std::{
     convert::Infallible,
@@ -29,13 +29,13 @@ use crate::{
     visibility::Visibility,
 };
 
-/// How long a stop waits for the answers under way. Then `w` is killed, and those that waited for it get as long again.
+/// How long a stop waits for answers in progress. Then `w` is killed, and requests that waited for it get the same time again.
 const STOP_TIME: Duration = Duration::from_millis(400);
 
-/// Runs `w` once and gives its result.
+/// Runs `w` once and returns the result.
 ///
 /// # Errors
-/// The signals can't be caught.
+/// No handler for the signals can be installed.
 pub fn once(config: &Config) -> Result<Snapshot> {
     let running = Running::default();
     let mut scraper = scraper(config, &running);
@@ -49,7 +49,7 @@ pub fn once(config: &Config) -> Result<Snapshot> {
 /// Serves until a signal says to stop.
 ///
 /// # Errors
-/// The address can't be bound, the system gives no threads or descriptors, or the loop is lost.
+/// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot go on.
 pub fn serve(config: &Config) -> Result<ExitCode> {
     let running = Running::default();
     let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
@@ -71,7 +71,7 @@ fn scraper(config: &Config, running: &Running) -> Scraper {
     if is_plain_w(&config.w_command) { scraper.looking(Visibility::look) } else { scraper }
 }
 
-/// The name of this host, or of the container.
+/// The host name, which in a container is the container's.
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
@@ -81,7 +81,7 @@ fn system_clock() -> Clock {
     Box::new(clock::system)
 }
 
-/// Lets nobody in any more, gives those who are being answered their answers, and ends the process within a second.
+/// Accepts no new connections, finishes the answers in progress, and ends the process within a second.
 fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
     log::info(&format!("stopping on {signal}"));
     accepting.stop();
@@ -91,9 +91,9 @@ fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
     process::exit(0);
 }
 
-/// An exporter that listens: what the loop owns.
+/// A listening exporter. It owns everything that the loop uses.
 pub struct Exporter {
-    /// The address that it listens on; the first one, if the host name has several.
+    /// The address that it listens on. If the host name has several, the first one.
     pub address: SocketAddr,
     /// `http`, or `https` if it speaks TLS.
     pub scheme: &'static str,
@@ -102,13 +102,13 @@ pub struct Exporter {
     site: Site,
 }
 
-/// What is served where.
+/// What is served under which path.
 struct Site {
     options: Options,
     page: landing_page::Settings,
 }
 
-/// What a path shows.
+/// What a path stands for.
 #[derive(Clone, Copy)]
 enum Route {
     Metrics,
@@ -116,10 +116,10 @@ enum Route {
 }
 
 impl Exporter {
-    /// Listens. Nothing is answered and nothing is run yet.
+    /// Listens. It answers nothing and runs nothing yet.
     ///
     /// # Errors
-    /// The address can't be bound, or the system gives no threads or descriptors.
+    /// The address cannot be bound, or the system provides no threads or descriptors.
     pub fn start(config: &Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
         let listener = Listener::bind(&config.host, config.port)?;
         let address = listener.address;
@@ -137,10 +137,10 @@ impl Exporter {
         Ok((Exporter { address, scheme, requests, cache, site }, accepting))
     }
 
-    /// Answers one request after the other.
+    /// Answers requests, one after the other.
     ///
     /// # Errors
-    /// The loop is lost: nothing will be answered any more.
+    /// The loop cannot go on, so no request is answered any more.
     pub fn answer_all(&mut self) -> Result<Infallible> {
         loop {
             let request = self.requests.next()?;
@@ -157,7 +157,8 @@ impl Exporter {
         }
     }
 
-    /// Runs `w` and answers all who came before its end. Who can't wait so long is answered in time, without sessions.
+    /// Runs `w` and answers all requests that arrived before it ended. A request that cannot wait so long is answered in time, without
+    /// sessions.
     fn answer_after_run(&mut self, route: Route, first: Request) -> Result<()> {
         let mut waiting = vec![(route, first)];
         let mut lost = Ok(());
@@ -188,7 +189,7 @@ impl Site {
         }
     }
 
-    /// Takes in the requests that came while `w` runs.
+    /// Takes the requests that have arrived while `w` runs.
     fn let_in(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
         while let Some(request) = requests.try_next()? {
             match self.route(request.path()) {

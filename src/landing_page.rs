@@ -1,5 +1,5 @@
-//! The landing page: who is logged in, for a person. Knows HTML. Everything that came from `w` is escaped and kept in its own
-//! direction.
+//! The landing page: shows people who is logged in. Everything that came from `w` is escaped, and isolated so that it cannot change the
+//! direction of the text around it.
 
 use std::{fmt::Write, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     table::resolution::Resolution,
 };
 
-/// No script, nothing from elsewhere, and of styles only the one below, by its hash.
+/// Allows no script, nothing from other hosts, and no style except the one below, by its hash.
 pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-EHJ1lWkrBuLTf5IWWY2YyqUv8S/gjlylvkF4xMoR+0Y='; base-uri 'none'; \
                                    form-action 'none'; frame-ancestors 'none'";
 
-// On a phone a session is two lines: who and from where, then since when and how long idle.
+// On a phone, a session takes two lines: who and from where, then since when and how long idle.
 const STYLE: &str = ":root{color-scheme:light dark;--page:light-dark(#fff,#121212);--text:light-dark(#1a1a1a,#eee);\
 --soft:light-dark(#595959,#ababab);--link:light-dark(#0645ad,#8ab4f8);--alarm:light-dark(#b3261e,#f2b8b5);--line:light-dark(#ccc,#444)}\
 *{box-sizing:border-box}\
@@ -42,7 +42,7 @@ td{display:inline-block;padding:0 .8rem 0 0;border:0;max-width:100%;overflow-wra
 [data-name]{color:var(--soft);font-size:.875rem}[data-name]::before{content:attr(data-name) \" \"}\
 [data-name=since]{display:inline}[data-name=since]::before{content:\"\\a since \";white-space:pre}}";
 
-/// What the page shows besides the result.
+/// What the page needs besides the result.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name of this host.
@@ -51,11 +51,11 @@ pub struct Settings {
     pub endpoint: String,
     /// How long a result is cached.
     pub interval: Duration,
-    /// Whether there is a column for the commands.
+    /// Whether there is a column for commands.
     pub command: CommandShown,
 }
 
-/// The page of a result, but for the result's age, which differs at every visit.
+/// The page of a result without the result's age, which differs at every request.
 #[derive(Debug)]
 pub struct Page {
     before_age: String,
@@ -63,7 +63,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The whole page, of a result of this age.
+    /// The whole page, with this age.
     pub fn at_age(&self, age: Duration) -> Vec<u8> {
         let age = length(age, Resolution::Second);
         [self.before_age.as_str(), &age, &self.after_age].concat().into_bytes()
@@ -103,13 +103,13 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
     Page { before_age: page, after_age: end(settings) }
 }
 
-/// What follows the age.
+/// The part after the age.
 fn end(settings: &Settings) -> String {
     let cached = match settings.interval {
         Duration::ZERO => "nothing is cached".to_owned(),
         interval => format!("results are cached for {}", length(interval, Resolution::Second)),
     };
-    // Relative, so that they also work where a proxy serves the page under another path.
+    // Relative, so that they also work if a proxy serves the page under another path.
     let metrics = settings.endpoint.trim_start_matches('/');
     format!(
         " ago</span>. Reload to refresh; {cached}.</p>\n\
@@ -126,7 +126,7 @@ fn unix(snapshot: &Snapshot) -> i64 {
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     let mut sessions: Vec<&Session> = sessions.iter().collect();
-    // A shorter name first, so that pts/9 comes before pts/10.
+    // Shorter names first, so that pts/9 comes before pts/10.
     sessions.sort_by_key(|session| (&session.user, session.tty.len(), &session.tty));
     let users = sessions.chunk_by(|a, b| a.user == b.user).count();
     let remote = sessions.iter().filter(|session| session.origin == Origin::Remote).count();
@@ -215,7 +215,7 @@ fn moment(unix: i64, resolution: Resolution) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (year, month, day, hour, minute, second) = utc(unix);
-    // From 1 to 12 by its calculation.
+    // The month is from 1 to 12.
     let date = format!("{day} {} {year}", MONTHS[(month - 1) as usize]);
     match resolution {
         Resolution::Second => format!("{date}, {hour:02}:{minute:02}:{second:02}"),
@@ -238,12 +238,12 @@ fn length(duration: Duration, resolution: Resolution) -> String {
     }
 }
 
-/// The marks, embeddings, overrides and isolates of the Unicode bidirectional algorithm.
+/// Whether it is a mark, embedding, override or isolate of the Unicode bidirectional algorithm.
 fn turns_direction(char: char) -> bool {
     matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text with what HTML could take for its own replaced, and control characters and turns of direction made visible.
+/// Displays text with HTML's special characters escaped. Control characters, and those that change the direction of text, become visible.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -255,7 +255,6 @@ impl std::fmt::Display for Escaped<'_> {
                 '>' => formatter.write_str("&gt;")?,
                 '"' => formatter.write_str("&quot;")?,
                 '\'' => formatter.write_str("&#39;")?,
-                // Nor may a name turn the direction of what is read.
                 char if char.is_control() || turns_direction(char) => {
                     formatter.write_char('\u{fffd}')?
                 }
@@ -311,14 +310,14 @@ mod tests {
             [light, rest.split_once(')').unwrap().0].map(luminance)
         };
         let page = colours("page");
-        // 4.5 for text, 3 for other signs.
+        // WCAG AA asks for 4.5 for text, and 3 for other signs.
         for (name, least) in [("text", 4.5), ("soft", 4.5), ("link", 4.5), ("alarm", 3.0)] {
             for (colour, page) in colours(name).into_iter().zip(page) {
                 let contrast = (colour.max(page) + 0.05) / (colour.min(page) + 0.05);
                 assert!(contrast >= least, "{name}: {contrast}");
             }
         }
-        // There are no other colours.
+        // No other colours are used.
         let (_, rules) = STYLE.split_once('}').unwrap();
         assert!(!rules.contains('#') && !rules.contains("rgb"), "{rules}");
         for name in rules.split("var(--").skip(1).map(|rest| rest.split_once(')').unwrap().0) {

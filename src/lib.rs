@@ -1,6 +1,6 @@
-//! Serves who is logged in to Prometheus: a scrape runs `w`, its table is read, and served as metrics.
+//! Serves who is logged in as Prometheus metrics. A scrape runs `w`, reads its table, and renders it as metrics.
 //!
-//! The way of a request:
+//! The path of a request:
 //!
 //! ```text
 //! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
@@ -9,8 +9,8 @@
 //!                                   scrape: command → table → session → metrics → exposition
 //! ```
 //!
-//! The loop owns the cache, and the cache owns the scraper, so that no lock is between them. Only the loop runs `w`. Tables and
-//! texts are read and written by functions that know no process, clock or socket.
+//! The loop owns the cache, and the cache owns the scraper, so they need no locks. Only the loop runs `w`. The functions that read tables
+//! and render metrics use no process, clock or socket.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -1,4 +1,4 @@
-//! The log: a line an event, on standard error, with time and level unless that is the journal, which adds them itself.
+//! The log: one line per event, on standard error. Lines have time and level, except in the journal, which adds its own.
 
 use std::{
     env,
@@ -9,23 +9,23 @@ use rustix::fs::fstat;
 
 use crate::{clock, table::civil::utc};
 
-/// Writes one line about what the program does or sees. Whatever `w` or a client put into the message, it stays one line and moves no
-/// cursor.
+/// Logs what the program does. Control characters in the message are escaped, so output of `w` or a client's request cannot start a new
+/// line or move a terminal's cursor.
 pub fn info(message: &str) {
     write(&format!("{}{message}", prefix("INFO")));
 }
 
-/// Writes one line about what keeps sessions or clients from being served.
+/// Logs what prevents sessions or clients from being served.
 pub fn warn(message: &str) {
     write(&format!("{}{message}", prefix("WARN")));
 }
 
-/// Writes one line about what ends the program.
+/// Logs why the program ends.
 pub fn error(message: &str) {
     write(&format!("{}{message}", prefix("ERROR")));
 }
 
-/// Writes one line to the user who gave the command line, before there is anything to log.
+/// Writes an error about the command line, without time and level.
 pub fn complaint(message: &str) {
     write(message);
 }
@@ -40,7 +40,7 @@ fn write(message: &str) {
         }
     }
     text.push('\n');
-    // Nobody is left to tell if standard error is closed.
+    // If standard error is closed, this cannot be reported anywhere.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
@@ -51,8 +51,8 @@ fn prefix(level: &str) -> String {
     }
 }
 
-/// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`. The variable alone does not tell: it is inherited
-/// by those whose standard error goes elsewhere.
+/// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`. The variable alone is not enough: processes inherit it
+/// even if their standard error goes somewhere else.
 fn is_journal() -> bool {
     let (Ok(stream), Ok(stat)) = (env::var("JOURNAL_STREAM"), fstat(io::stderr())) else {
         return false;

@@ -1,5 +1,5 @@
-//! Reads the flags and serves, or prints once. The exit status is 2 for what the user must change, and 1 for what the system did
-//! not provide.
+//! Reads the flags, then serves or prints once. The exit status is 2 if the user must change a setting, and 1 if the system did not provide
+//! what is needed.
 
 use std::{
     env,
@@ -52,7 +52,7 @@ fn run(task: Task) -> Result<ExitCode> {
     }
 }
 
-/// A reader that has seen enough, such as `head`, is no failure.
+/// A reader that stops early, such as `head`, is not an error.
 fn print(text: &[u8]) -> Result<()> {
     let mut output = std::io::stdout();
     match output.write_all(text).and_then(|()| output.flush()) {

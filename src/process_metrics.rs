@@ -1,5 +1,4 @@
-//! What the exporter itself uses: the figures behind the standard `process_*` metrics. Knows Linux' /proc; elsewhere there
-//! are none.
+//! What the exporter itself uses: the values of the standard `process_*` metrics, from Linux's /proc.
 
 use std::{fs, sync::OnceLock};
 
@@ -8,10 +7,10 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// One reading.
+/// The values at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessUse {
-    /// User and system processor time since start, in seconds.
+    /// User and system CPU time since the start, in seconds.
     pub cpu_seconds: f64,
     /// Resident memory, in bytes.
     pub resident_bytes: f64,
@@ -19,19 +18,19 @@ pub struct ProcessUse {
     pub virtual_bytes: f64,
     /// Open file descriptors.
     pub open_fds: f64,
-    /// How many there may be.
+    /// The limit of open file descriptors.
     pub max_fds: f64,
-    /// Start, in Unix seconds.
+    /// Start time, in Unix seconds.
     pub start_time: f64,
     /// Threads.
     pub threads: f64,
 }
 
 impl ProcessUse {
-    /// Reads them; `None` without a /proc, as in a container of nothing but the binary.
+    /// Reads the values; `None` without /proc, for example in a container that contains only the binary.
     pub fn read() -> Option<ProcessUse> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name in parentheses can hold blanks; the figures behind it can't. They are counted from 3 in proc(5).
+        // The name in parentheses can contain blanks. The fields after it cannot; proc(5) numbers them from 3.
         let (_, figures) = stat.rsplit_once(") ")?;
         let figures: Vec<f64> =
             figures.split(' ').map(|figure| figure.trim().parse().unwrap_or(0.0)).collect();
@@ -51,7 +50,7 @@ impl ProcessUse {
     }
 }
 
-/// Since Linux 6.2 the size of /proc/self/fd is the number of descriptors; before, it is 0 and they must be counted.
+/// Since Linux 6.2 the size of /proc/self/fd is the number of descriptors. Before, it is 0, and they must be counted.
 fn open_fds() -> Option<f64> {
     match fs::metadata("/proc/self/fd").ok()?.len() {
         // One of them reads the directory.
@@ -60,7 +59,7 @@ fn open_fds() -> Option<f64> {
     }
 }
 
-/// When the machine was started, in Unix seconds. Read once, so that the start time stays as it is when the clock is set.
+/// When the machine started, in Unix seconds. Read once, so that setting the clock does not change the start time.
 fn boot_time() -> Option<f64> {
     static BOOT_TIME: OnceLock<Option<f64>> = OnceLock::new();
     *BOOT_TIME.get_or_init(|| {

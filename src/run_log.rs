@@ -1,5 +1,5 @@
-//! What is logged of the runs: a failure begins, changes its kind or ends; something can't be seen, or is seen again. Nothing is
-//! logged twice.
+//! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something, or can see it again. A state that
+//! lasts is logged once.
 
 use crate::{command::Outcome, log, table::Table, visibility::Visibility};
 
@@ -9,7 +9,7 @@ pub(crate) struct RunLog {
     failing: Option<Outcome>,
     failed_runs: u64,
     unseen: Vec<&'static str>,
-    /// More users are counted than listed, and it is not known why. Logged once: it comes and goes with the sessions.
+    /// `w` counts more users than it lists, for no known reason. Logged only once, because this changes with every session.
     leftovers_logged: bool,
     without_from: bool,
     not_in_utc: bool,
@@ -20,7 +20,7 @@ pub(crate) const NOT_IN_UTC: &str = "the clock in the first line of w does not s
      a wrapper has dropped TZ (--w.command \"ssh host env TZ=UTC0 LC_ALL=C w -i\" sets it), or the table is an old one";
 
 impl RunLog {
-    /// A run gave no table.
+    /// Logs that a run gave no table, if that is new.
     pub(crate) fn failed(&mut self, outcome: Outcome, complaint: &str) {
         if self.failing != Some(outcome) {
             let what = match outcome {
@@ -34,7 +34,7 @@ impl RunLog {
         self.failed_runs += 1;
     }
 
-    /// A run gave a table.
+    /// Logs what changed with a run that gave a table.
     pub(crate) fn worked(&mut self, table: &Table, visibility: Option<Visibility>, in_utc: bool) {
         if self.failing.take().is_some() {
             log::info(&format!("w works again after {}", counted(self.failed_runs, "failed run")));
@@ -68,7 +68,7 @@ impl RunLog {
 fn leftovers(table: &Table) -> String {
     let users = counted(table.users_reported.unwrap_or(0), "user");
     format!(
-        "w counts {users} but lists {}: the others are entries without a process, left by a killed sshd or of a session that logind is closing",
+        "w counts {users} but lists {}: the other entries have no process; a killed sshd left them, or logind is still closing the session",
         table.rows.len()
     )
 }

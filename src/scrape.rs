@@ -1,5 +1,5 @@
-//! One scrape from end to end: runs `w`, reads its table, finds the sessions, keeps the counts, and logs what changed. Knows neither
-//! sockets nor how old a result may be.
+//! One scrape from start to end: runs `w`, reads its table, finds the sessions, counts the run, and logs what changed. Sockets and the age
+//! of results are dealt with elsewhere.
 
 use std::{cell::OnceCell, sync::Arc, time::Duration};
 
@@ -19,28 +19,28 @@ use crate::{
     visibility::Visibility,
 };
 
-/// Runs `w` and gives what it printed; tests set their own.
+/// Runs `w` and returns its output. Tests use their own.
 pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
 
-/// Says what `w` can see; it is told whether `w` counted more users than it listed.
+/// Finds out what `w` can see. The argument is whether `w` counted more users than it listed.
 pub type Look = fn(bool) -> Visibility;
 
-/// The result of one run, which is served until the next. Each form of it is rendered when it is first asked for.
+/// The result of one run, which is served until the next run. Each format is rendered at the first request for it.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Before the run.
+    /// When the run began.
     pub began: Moment,
-    /// After it.
+    /// When it ended.
     pub ended: Moment,
     /// How it ended.
     pub outcome: Outcome,
     /// The sessions, sorted by their labels; `None` if there is no table.
     pub sessions: Option<Vec<Session>>,
-    /// What went wrong, if something did.
+    /// The error, if the run failed.
     pub complaint: Option<String>,
-    /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
+    /// What `w` could see; `None` if there is no table, or if the command is not this host's `w`.
     pub visibility: Option<Visibility>,
-    /// Whether `w` ran in UTC, as far as its clock tells. Otherwise there are no login times.
+    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login times.
     pub in_utc: bool,
     users_reported: Option<u64>,
     runs: [u64; 4],
@@ -61,7 +61,7 @@ impl Snapshot {
         Arc::clone(rendered.get_or_init(|| Arc::new(self.render(format, options))))
     }
 
-    /// The landing page, of a result of this age.
+    /// The landing page; `age` is that of this result.
     pub fn page(&self, age: Duration, settings: &Settings) -> Vec<u8> {
         let page = || landing_page::render(self, settings);
         self.page.get_or_init(page).at_age(age)
@@ -83,13 +83,13 @@ impl Snapshot {
     }
 }
 
-/// Makes snapshots.
+/// Runs `w` and makes snapshots.
 pub struct Scraper {
     run_w: RunW,
     history: History,
 }
 
-/// What the exporter knows of the runs before.
+/// What is kept from one run to the next.
 pub struct History {
     clock: Clock,
     options: Options,
@@ -97,13 +97,13 @@ pub struct History {
     runs: [u64; 4],
     last_success: Option<Moment>,
     log: RunLog,
-    /// When the run that is under way began, and whether a scraper did not wait for it.
+    /// When the current run began, and whether a scraper could not wait for it.
     began: Moment,
     is_cut: bool,
 }
 
 impl Scraper {
-    /// Nothing is run yet.
+    /// Makes a scraper. It does not run anything yet.
     pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
         let began = clock();
         let (runs, last_success, log) = ([0; 4], None, RunLog::default());
@@ -112,13 +112,13 @@ impl Scraper {
         Scraper { run_w, history }
     }
 
-    /// Looks what can be seen at each run, as `w` runs on this host and sees the same.
+    /// Also finds out at each run what `w` can see. Only for this host's `w`, which sees what this process sees.
     pub fn looking(mut self, look: Look) -> Scraper {
         self.history.look = Some(look);
         self
     }
 
-    /// Runs `w`, and gives its result, whatever that is; `None` if the run was given up. Calls `meanwhile` now and then.
+    /// Runs `w` and returns the result, good or bad; `None` if nobody waits for it any more. Calls `meanwhile` every few milliseconds.
     pub fn scrape(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
         let Scraper { run_w, history } = self;
         history.began = (history.clock)();
@@ -134,7 +134,7 @@ impl Scraper {
 }
 
 impl History {
-    /// The result for a scraper that does not wait until the run under way ends. It counts as a timeout, once for each run.
+    /// The result for a scraper that cannot wait for the end of the current run. It counts as a timeout, once for each run.
     pub fn cut(&mut self) -> Snapshot {
         let ended = (self.clock)();
         let waited = ended.instant.saturating_duration_since(self.began.instant);

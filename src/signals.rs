@@ -8,11 +8,11 @@ use signal_hook::{
     iterator::Signals,
 };
 
-/// Calls back at SIGTERM, SIGINT or SIGHUP with the signal's name, in a thread of its own; as PID 1 too, where none of them ends a
-/// process by itself.
+/// Calls `stop` with the signal's name on SIGTERM, SIGINT or SIGHUP, in a separate thread. This also works for PID 1, which signals do not
+/// end by default.
 ///
 /// # Errors
-/// The signals can't be caught.
+/// No handler for the signals can be installed.
 pub(crate) fn on_stop(stop: impl FnOnce(&str) + Send + 'static) -> Result<()> {
     let caught = [SIGTERM, SIGINT, SIGHUP];
     let mut signals = Signals::new(caught).context("signals can't be caught")?;

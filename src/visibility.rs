@@ -1,12 +1,12 @@
-//! Whether this process, and so the `w` that it starts, can see what it needs to see. Three cheap checks that need no rights.
+//! Checks whether this process, and so the `w` that it starts, can see what it needs. The three checks are cheap and need no privileges.
 
 use std::fs::{self, File};
 
-/// The session files of utmp, and the directory of logind's.
+/// The session file of utmp, and the directory of logind's session files.
 const UTMP: &str = "/run/utmp";
 const LOGIND: &str = "/run/systemd/sessions";
 
-/// The PID namespace that a machine starts with always has this number (`PROC_PID_INIT_INO`, `include/uapi/linux/nsfs.h`).
+/// The initial PID namespace of a machine always has this number (`PROC_PID_INIT_INO`, `include/uapi/linux/nsfs.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What can be seen.
@@ -14,14 +14,14 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 pub struct Visibility {
     /// The files in which sessions are recorded: utmp or logind's.
     pub session_files: bool,
-    /// The processes of the host. Not seen only if there is evidence: a system container (LXC, WSL, nspawn) sees its own logins.
+    /// The processes of the host. False only if there is evidence, because a system container (LXC, WSL, nspawn) sees its own logins.
     pub host_processes: bool,
     /// The processes of other users.
     pub other_users_processes: bool,
 }
 
 impl Visibility {
-    /// Looks. `fewer_listed` says that `w` counted more users than it listed.
+    /// Checks. `fewer_listed`: whether `w` counted more users than it listed.
     pub fn look(fewer_listed: bool) -> Visibility {
         let namespace = fs::read_link("/proc/self/ns/pid");
         let initial = namespace.map_or(true, |link| link.as_os_str() == INITIAL_PID_NAMESPACE);
@@ -32,7 +32,7 @@ impl Visibility {
         }
     }
 
-    /// Each source as in the label `source`, and whether it can be seen.
+    /// The value of the label `source` for each source, and whether it can be seen.
     pub fn sources(self) -> [(&'static str, bool); 3] {
         [
             ("host_processes", self.host_processes),
@@ -41,7 +41,7 @@ impl Visibility {
         ]
     }
 
-    /// What can't be seen, each with its remedy.
+    /// What cannot be seen, and how to fix it.
     pub fn problems(self) -> impl Iterator<Item = &'static str> {
         let session_files = "neither /run/utmp nor /run/systemd/sessions can be read; \
              in a container, mount them from the host, read-only";

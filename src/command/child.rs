@@ -1,4 +1,4 @@
-//! One run of a process: within a time and a size, and with nothing of it left behind.
+//! Runs a process with limits on time and output. Afterwards, nothing of its process group is left.
 
 use std::{
     fs::File,
@@ -22,31 +22,31 @@ use rustix::{
 
 use crate::lock::locked;
 
-/// Standard output is read up to this many bytes: some 40,000 sessions.
+/// The most bytes of standard output that are accepted: about 40,000 sessions.
 pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
-/// Standard error is kept up to this many bytes; the rest is read and dropped.
+/// The first bytes of standard error that are kept. The rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
 
-/// A killed process that has not ended by then (it hangs in the kernel) is left to a later run to collect.
+/// How long to wait for the end of a killed process. If it hangs in the kernel for longer, a later run collects it.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
-/// How often the caller can do something else while the process runs.
+/// How often the caller gets control while the process runs.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Called at each step of a run.
+/// Called every few milliseconds during a run.
 pub type Meanwhile<'m> = dyn FnMut() -> Next + 'm;
 
-/// What to do with a run that is under way.
+/// What to do with the current run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Somebody waits for it.
+    /// Go on: somebody waits for it.
     Wait,
-    /// Nobody waits for it: it is killed.
+    /// Kill it: nobody waits for it.
     GiveUp,
 }
 
-/// The process group that runs now, so that a stop can kill it from another thread.
+/// The process group of the current run, so that another thread can kill it when the exporter stops.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<RunningState>>);
 
@@ -57,7 +57,7 @@ struct RunningState {
 }
 
 impl Running {
-    /// Kills what runs, and lets nothing start from now on.
+    /// Kills the current run and prevents new ones.
     pub fn stop(&self) {
         let mut state = locked(&self.0);
         state.stopped = true;
@@ -81,36 +81,36 @@ impl Running {
     }
 }
 
-/// A process that ended by itself.
+/// A process that exited by itself.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// With which status.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// All that it printed.
+    /// Everything that it printed.
     pub stdout: Vec<u8>,
-    /// The start of its complaints.
+    /// The beginning of its standard error.
     pub stderr: Vec<u8>,
 }
 
-/// Why a run gave nothing to look at.
+/// Why a run has no output.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// It could not be started.
     NotStarted(io::Error),
     /// It was killed at the deadline.
     Late,
-    /// It was killed as nobody waits for it.
+    /// It was killed because nobody waited for it.
     GivenUp,
-    /// It was killed as it printed more than `MAX_OUTPUT`.
+    /// It was killed because it printed more than `MAX_OUTPUT`.
     TooMuch,
-    /// What it printed could not be read.
+    /// Its output could not be read.
     Io(io::Error),
 }
 
-/// Runs a process to its end. Afterwards nothing of its process group is left.
+/// Runs a process until it ends. Afterwards, nothing of its process group is left.
 ///
 /// # Errors
-/// It did not end by itself in time, or printed too much.
+/// It could not be started, did not exit in time, or printed too much.
 pub(crate) fn run(
     command: &mut Command,
     running: &Running,
@@ -121,7 +121,7 @@ pub(crate) fn run(
     let group = Pid::from_child(&child);
     let read = read_both(&mut child, deadline, meanwhile);
     let ended = read.and_then(|read| wait_until(group, deadline, meanwhile).map(|()| read));
-    // Also what it started and left behind. Its leader is not collected yet, so the number is still the group's own.
+    // This also kills processes that it started and left. Its leader is not collected yet, so the number still belongs to this group.
     kill_group(group);
     let collectable = ended.is_ok() || has_ended_by(group, Instant::now() + KILL_GRACE);
     running.ended();
@@ -132,7 +132,7 @@ pub(crate) fn run(
     Ok(Ended { status, stdout, stderr })
 }
 
-/// An empty standard input, also where there is no /dev/null.
+/// An empty standard input. It works without /dev/null too.
 pub(crate) fn nothing() -> io::Result<Stdio> {
     match File::open("/dev/null") {
         Ok(null) => Ok(null.into()),
@@ -140,7 +140,7 @@ pub(crate) fn nothing() -> io::Result<Stdio> {
     }
 }
 
-/// Reads both streams to their ends, whichever has something, so that the child blocks on neither.
+/// Reads both streams to their ends at the same time, so that the child blocks on neither.
 fn read_both(
     child: &mut Child,
     deadline: Instant,
@@ -166,7 +166,7 @@ fn read_both(
     Ok((stdout.kept, stderr.kept))
 }
 
-/// How long to wait before the caller is asked again.
+/// Calls `meanwhile` and returns how long to wait until the next call.
 fn next_step(deadline: Instant, meanwhile: &mut Meanwhile) -> Result<Duration, Fault> {
     let left = deadline.checked_duration_since(Instant::now()).ok_or(Fault::Late)?;
     match meanwhile() {
@@ -175,7 +175,7 @@ fn next_step(deadline: Instant, meanwhile: &mut Meanwhile) -> Result<Duration, F
     }
 }
 
-/// One of the child's streams, while it is open, and what was kept of it.
+/// One of the child's streams, while it is open, and the bytes that were kept.
 struct Stream<R> {
     pipe: Option<R>,
     kept: Vec<u8>,
@@ -194,7 +194,7 @@ impl<R: Read + AsFd> Stream<R> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once, keeps up to that many bytes in all, and closes at the end.
+    /// Reads once, keeps at most `keep` bytes in total, and closes the stream at its end.
     fn read(&mut self, buffer: &mut [u8], keep: usize) -> io::Result<()> {
         let Some(pipe) = &mut self.pipe else {
             return Ok(());
@@ -212,13 +212,13 @@ impl<R: Read + AsFd> Stream<R> {
         Ok(())
     }
 
-    /// How much there is comes from outside, so the memory for it may not be there.
+    /// The command decides how many bytes come, so an allocation can fail.
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         Ok(self.kept.try_reserve(bytes)?)
     }
 }
 
-/// Waits until one of the two can be read, or has ended, or the time is over.
+/// Waits until one of the two can be read or has ended, or the time is over.
 fn ready(
     out: Option<BorrowedFd>,
     err: Option<BorrowedFd>,
@@ -236,7 +236,7 @@ fn ready(
     Ok((out_ready, err.is_some() && answers.next().unwrap_or(false)))
 }
 
-/// Waits for the end of a child whose pipes are closed, as just before its end. It is not collected.
+/// Waits for the end of a child that has closed its pipes. It is not collected yet.
 fn wait_until(child: Pid, deadline: Instant, meanwhile: &mut Meanwhile) -> Result<(), Fault> {
     while !has_ended_by(child, deadline.min(Instant::now() + STEP)) {
         next_step(deadline, meanwhile)?;
@@ -244,9 +244,9 @@ fn wait_until(child: Pid, deadline: Instant, meanwhile: &mut Meanwhile) -> Resul
     Ok(())
 }
 
-/// Whether a child has ended, or does by then; it is not collected. It closes its pipes just before it ends.
+/// Waits until a child has ended or the time is over, and returns whether it has ended. It is not collected yet.
 fn has_ended_by(child: Pid, deadline: Instant) -> bool {
-    // Without it (Linux before 5.3, some sandboxes) naps do; a nap is longer than most ends take.
+    // Without pidfd (Linux before 5.3, some sandboxes) this sleeps and looks again.
     let end = pidfd_open(child, PidfdFlags::empty()).ok();
     let mut nap = Duration::from_micros(20);
     loop {
@@ -270,12 +270,12 @@ fn has_ended_by(child: Pid, deadline: Instant) -> bool {
 }
 
 fn kill_group(group: Pid) {
-    // It is no error if nobody is left in it.
+    // It is not an error if the group is already empty.
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Collects the children that are not ours: as PID 1 of a container the exporter inherits what `w` left behind. One run at a time
-/// makes this safe, as its own child is collected by then.
+/// Collects other ended children. As PID 1 of a container, the exporter inherits the processes that `w` leaves. This is safe because
+/// only one command runs at a time, and that one is collected already.
 fn collect_orphans() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
