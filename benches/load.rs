@@ -1,6 +1,6 @@
-//! What the exporter adds: its answers beside those of a bare tiny_http server that gives a constant of the same size, and a scrape
-//! that runs `w` beside `w` alone. Both sides in turns and on one core, with the client on another. And how soon it answers
-//! after its start.
+//! Measures what the exporter adds. Its answers are compared with a bare tiny_http server that returns constant data of the same size,
+//! and a scrape that runs `w` with `w` alone. Both sides run alternately on one core, with the client on another. It also measures the
+//! time from the start to the first answer.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -21,7 +21,7 @@ const ROUNDS: usize = 10;
 const PER_ROUND: usize = 2_000;
 const RUNS_PER_ROUND: usize = 60;
 const STARTS: usize = 100;
-/// What the exporter gives `w`, so that both do the same work.
+/// The environment that the exporter gives `w`, so that both do the same work.
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("LC_ALL", "C"),
     ("TZ", "UTC0"),
@@ -79,14 +79,14 @@ fn main() {
     println!("from its start to its first answer {p50:6.0} us {p99:6.0} us");
 }
 
-/// Lets this thread, and what it starts from now on, run on one core only.
+/// Pins this thread, and everything that it starts from now on, to one core.
 fn run_on(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).expect("a second core");
 }
 
-/// Starts it, and asks as soon as it says where it listens.
+/// Starts the exporter, and sends a request as soon as it logs its address.
 fn first_answer() -> Duration {
     let began = Instant::now();
     let server = Server::start(exporter(&[]));
@@ -95,7 +95,7 @@ fn first_answer() -> Duration {
     began.elapsed()
 }
 
-/// A server that does nothing but answer.
+/// A server that only answers.
 fn bare(length: usize) -> ! {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     rustix::net::sockopt::set_tcp_nodelay(&listener, true).expect("TCP_NODELAY");
@@ -121,7 +121,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it on the other core; its first line ends in its address, maybe with a path.
+    /// Starts the server on the other core. Its first line ends with its address, and perhaps a path.
     fn start(mut command: Command) -> Server {
         run_on(SERVER_CORE);
         let child = command.stderr(Stdio::piped()).spawn();
@@ -136,7 +136,7 @@ impl Server {
         Server { child, address }
     }
 
-    /// On a connection of its own; gives the length of the body.
+    /// Sends a request on a new connection and returns the length of the body.
     fn scrape(&self) -> usize {
         get(
             &mut TcpStream::connect(self.address).expect("a connection"),
@@ -153,7 +153,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks and reads the answer to its end, by its length.
+/// Sends a request and reads the answer, whose length is in its header.
 fn get(stream: &mut TcpStream, path: &str, answer: &mut Vec<u8>) -> usize {
     const LENGTH: &[u8] = b"content-length: ";
     stream
@@ -195,7 +195,7 @@ fn kept(address: SocketAddr, clients: usize, scrapes: usize) -> Vec<Duration> {
     })
 }
 
-/// By its whole name and with its own environment std starts a program by `posix_spawn`.
+/// With the full path and a new environment, std starts a program by `posix_spawn`.
 fn w(program: &str) {
     let output = Command::new(program)
         .arg("-i")
@@ -222,7 +222,7 @@ fn repeat(count: usize, mut what: impl FnMut()) -> Vec<Duration> {
     (0..count).map(timed).collect()
 }
 
-/// Does both in turns, and prints what each round of each took.
+/// Runs both sides alternately, and prints the time of each round.
 fn compare<F: Fn() -> Vec<Duration>>(name: &str, other: &str, [ours, theirs]: [F; 2]) {
     let [mut our, mut their] = [Side::default(), Side::default()];
     for _ in 0..ROUNDS {
@@ -252,7 +252,7 @@ impl Side {
         self.time += began.elapsed();
     }
 
-    /// The median and the 99th percentile in microseconds, and how many a second.
+    /// The median and the 99th percentile in microseconds, and the number per second.
     fn figures(mut self) -> [f64; 3] {
         self.answers.sort_unstable();
         let count = self.answers.len();

@@ -1,5 +1,5 @@
-//! What stands between `w` and the answer: reading a table, finding its sessions, rendering them, and serving the answer again. In
-//! tables of 1 row to 20,000; a row should cost the same in all of them, so the report gives the time for one row.
+//! Measures the steps from the output of `w` to the answer: reading a table, finding its sessions, rendering them, and serving a cached
+//! answer. The tables have 1 to 20,000 rows. A row should cost the same in all of them, so the report gives the time per row.
 
 #![allow(clippy::expect_used)]
 // criterion's macro makes a public function.
@@ -27,10 +27,10 @@ use what::{
 };
 
 const ROWS: [usize; 5] = [1, 10, 100, 1_000, 20_000];
-/// 2026-11-24 00:17:39 UTC, as the first line of the tables says.
+/// 2026-11-24 00:17:39 UTC, the time in the first line of the tables.
 const NOW: i64 = 1_795_479_459;
 
-/// A user, a terminal and an address for the row of this number.
+/// A user, a terminal and an address for the row with this number.
 fn labels(number: usize) -> (String, String, String) {
     (
         format!("user{:03}", number % 200),
@@ -39,7 +39,7 @@ fn labels(number: usize) -> (String, String, String) {
     )
 }
 
-/// Prints a table of so many rows.
+/// Prints a table with this number of rows.
 fn print(rows: usize, header: &str, row: impl Fn(usize) -> String) -> Vec<u8> {
     let mut table =
         format!(" 00:17:39 up  1:25, {rows} users,  load average: 2.72, 2.33, 1.90\n{header}\n");
@@ -50,7 +50,7 @@ fn print(rows: usize, header: &str, row: impl Fn(usize) -> String) -> Vec<u8> {
     table.into_bytes()
 }
 
-/// As procps prints it in the environment that it is given.
+/// As procps prints it in the exporter's environment.
 fn procps(rows: usize) -> Vec<u8> {
     let header = format!("{:32} TTY      {:256}  LOGIN@   IDLE   JCPU   PCPU WHAT", "USER", "FROM");
     print(rows, &header, |number| {
@@ -119,7 +119,7 @@ fn render(sessions: &[Session], format: Format) -> Vec<u8> {
     metrics::render(format, &options(), &scrape)
 }
 
-/// Times it, and reports that time divided by the number of rows.
+/// Measures a function, and reports the time divided by the number of rows.
 fn per_row<R>(criterion: &mut Criterion, name: &str, rows: usize, what: impl Fn() -> R) {
     let divisor = u32::try_from(rows).expect("a number of rows");
     criterion.bench_function(&format!("{name}, {rows} rows"), |bencher| {
@@ -166,7 +166,7 @@ fn rendering(criterion: &mut Criterion) {
     }
 }
 
-/// Its time is that of a cached answer, whatever the number of rows.
+/// The time of a cached answer, for any number of rows.
 fn serving(criterion: &mut Criterion) {
     for rows in ROWS {
         let printed = procps(rows);
