@@ -194,23 +194,21 @@ fn the_time_of_a_refusal_does_not_tell_who_is_known() {
     let files = Files::new(&format!("basic_auth_users: {{prometheus: {hash}}}\n"));
     let exporter = exporter(&files);
     let time = |user: &str, password: &str| {
-        let mut times: Vec<Duration> = (0..15)
-            .map(|_| {
-                let began = Instant::now();
-                exporter.ask(&get("/-/healthy", Some((user, password))));
-                began.elapsed()
-            })
-            .collect();
-        times.sort();
-        times[7]
+        let began = Instant::now();
+        exporter.ask(&get("/-/healthy", Some((user, password))));
+        began.elapsed()
     };
-    let (known, unknown) = (time("prometheus", "wrong"), time("nobody", PASSWORD));
-    let right = time("prometheus", PASSWORD);
+    // In turns, and the least of each: what else the machine does then changes neither.
+    let (mut known, mut unknown, mut right) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    for _ in 0..25 {
+        known = known.min(time("prometheus", "wrong"));
+        unknown = unknown.min(time("nobody", PASSWORD));
+        right = right.min(time("prometheus", PASSWORD));
+    }
     println!("known {known:?}, unknown {unknown:?}, right {right:?}");
     let ratio = known.as_secs_f64() / unknown.as_secs_f64();
     assert!((0.7..1.4).contains(&ratio), "{ratio}");
     assert!(right < known / 3, "{right:?}");
-    assert!(time("prometheus", "wrong") > known / 2);
 }
 
 #[test]
