@@ -11,7 +11,7 @@ use super::{
     client::{Client, authorization, get},
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
-use crate::harness::{Answer, Exporter, FakeW, TABLE, promised};
+use crate::harness::{Answer, Exporter, FakeW, PATIENCE, TABLE, promised};
 
 const LOGIN: Option<(&str, &str)> = Some(("prometheus", PASSWORD));
 
