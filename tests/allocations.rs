@@ -1,4 +1,4 @@
-//! What a cached scrape takes of memory: counted in the whole process, so this test is alone in it.
+//! Counts the memory that a cached scrape allocates. The count is for the whole process, so this crate has only this test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -40,7 +40,7 @@ fn table(rows: usize) -> Vec<u8> {
     table.into_bytes()
 }
 
-/// Serves a table for an hour, as the program does; it ends with the test.
+/// Serves a table for an hour, as the program does. It ends with the test.
 fn serve(table: Vec<u8>) -> SocketAddr {
     let (told, address) = mpsc::channel();
     thread::spawn(move || {
@@ -60,7 +60,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
     address.recv().unwrap()
 }
 
-/// Asks, and reads the whole answer into memory that is there already; gives its length.
+/// Sends a request, and reads the whole answer into memory that is already allocated. Returns its length.
 fn scrape(client: &mut TcpStream, buffer: &mut [u8]) -> usize {
     const LENGTH: &[u8] = b"Content-Length: ";
     client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -85,11 +85,11 @@ fn scrape(client: &mut TcpStream, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// The length of an answer, and what so many more of it took.
+/// The length of an answer, and what this many more requests allocated.
 fn cached(rows: usize) -> (usize, Stats) {
     let mut client = TcpStream::connect(serve(table(rows))).unwrap();
     let mut buffer = vec![0; 4 << 20];
-    // The first one runs w, and each of the ways through the loop has been gone once after a few more.
+    // The first one runs w. After a few more, each connection to the loop has been used once.
     let length = (0..20).map(|_| scrape(&mut client, &mut buffer)).max().unwrap();
     let region = Region::new(ALLOCATOR);
     for _ in 0..SCRAPES {

@@ -1,5 +1,5 @@
-//! Every capture of a real `w` in `fixtures/captures`, a test each: the whole answer is held against the golden file beside it,
-//! and what was read against what was true when it was captured. A new capture needs no code.
+//! Reads every capture of a real `w` in `fixtures/captures`, one test each. It compares the whole answer with the golden file of the same
+//! name, and the sessions with the facts that were recorded with the capture. A new capture needs no code.
 //!
 //! `GOLDEN=rewrite cargo test --test captures` writes the golden files; `git diff` is the review.
 
@@ -84,7 +84,7 @@ impl Capture {
         fs::read(&self.path).unwrap()
     }
 
-    /// What the program gives for it, at the time that it was taken, less what differs between machines.
+    /// The program's answer for it, at the time when it was captured, without values that differ between machines.
     fn answer(&self) -> String {
         let (printed, status, taken) =
             (self.printed(), self.status, Duration::from_secs(self.taken));
@@ -189,14 +189,14 @@ impl Capture {
             && (self.is_command(truth, session) || self.differs(truth, "command"))
     }
 
-    /// As it was, or cut to one of the widths; BusyBox cuts nothing.
+    /// As it was, or cut to one of the widths. BusyBox does not cut.
     fn is_cut(&self, truth: &str, read: &str, widths: &[usize]) -> bool {
         let cut =
             |width: &usize| self.program() != "busybox-1.37" && truth.get(..*width) == Some(read);
         truth == read || widths.iter().any(cut)
     }
 
-    /// The host, or its address and the display or interface behind it, up to a blank and cut to the column.
+    /// The host, or its address with a display or an interface after it, up to a blank and cut to the column.
     fn is_from(&self, host: &str, address: &str, read: &str) -> bool {
         let printable = match host
             .split_once(|char: char| char == ' ' || char.is_control() || !char.is_ascii())
@@ -213,7 +213,7 @@ impl Capture {
             };
         let forms = [printable, host.to_owned(), address.to_owned(), format!("{address}{behind}")];
         let not_shown = read.is_empty() && !table::read(&self.printed()).unwrap().shows_from;
-        // With -i procps writes a mapped address as what it maps.
+        // With -i, procps prints a mapped IPv6 address as IPv4.
         let mapped = address.strip_prefix("::ffff:").is_some_and(|address| address == read);
         let empty = host.is_empty() && read == "-";
         empty
@@ -235,7 +235,7 @@ impl Capture {
         (login.unix..login.unix + step).contains(&truth["login_epoch"].as_i64().unwrap())
     }
 
-    /// As long as the terminal was not used, give or take the seconds between its look at the terminal and the capture's time.
+    /// The time since the terminal was used, plus or minus the seconds between the look at the terminal and the capture.
     fn is_idle(&self, truth: &Value, session: &Session) -> bool {
         let shows_idle = self.program() != "toybox-0.8.9";
         let used = truth["tty_atime_epoch"].as_f64();
@@ -243,7 +243,7 @@ impl Capture {
             (None, None) => true,
             (None, Some(used)) => {
                 let real = self.taken as f64 - used;
-                // BusyBox' `old`; the clock was set back.
+                // BusyBox prints `old` if the clock was set back.
                 let old = self.program() == "busybox-1.37" && real > 86_396.0;
                 !shows_idle || session.tty.is_empty() || old || real < 0.0
             }
@@ -261,7 +261,7 @@ impl Capture {
         }
     }
 
-    /// The whole command line, or as much as fits.
+    /// The whole command line, or as much of it as fits.
     fn is_command(&self, truth: &Value, session: &Session) -> bool {
         let Some(real) = truth["cmd_joined"].as_str() else {
             return true;
@@ -273,14 +273,14 @@ impl Capture {
     }
 }
 
-/// Captures that hold no table: two rows are broken by line feeds in a user's and a host's name.
+/// Captures without a readable table: line feeds in a user's and a host's name break two rows.
 const UNREADABLE: [&str; 3] = [
     "toybox-0.8.9/garbage.plain.txt",
     "toybox-0.8.9/garbage.i.txt",
     "toybox-0.8.9/garbage.ienv.txt",
 ];
 
-/// Sessions that a program leaves out: program, scenario, source, names (all if none), and why.
+/// Sessions that a program omits: program, scenario, source, names (all if none), and why.
 const LEFT_OUT: &[(&str, &str, &str, &[&str], &str)] = &[
     ("busybox", "", "logind", &[], "reads utmp only"),
     ("toybox", "", "logind", &[], "reads utmp only"),
@@ -333,7 +333,7 @@ const LEFT_OUT: &[(&str, &str, &str, &[&str], &str)] = &[
     ("procps", "garbage", "utmp", &["pid0"], "its process is gone"),
 ];
 
-/// Columns that a program prints otherwise than it was: program, names (all if none), column, and why.
+/// Columns whose value a program prints differently: program, names (all if none), column, and why.
 const DIFFERS: &[(&str, &[&str], &str, &str)] = &[
     (
         "",

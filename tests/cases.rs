@@ -1,5 +1,5 @@
-//! Every table in `fixtures/cases`, a test each: what is read is held against the `.read` file beside it, which a person wrote. A new
-//! case needs no code.
+//! Reads every table in `fixtures/cases`, one test each, and compares the result with the `.read` file of the same name, which a person
+//! wrote. A new case needs no code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -62,7 +62,7 @@ fn is_as_expected(case: &PathBuf) -> Result<(), Failed> {
     }
 }
 
-/// The sessions of a table that was printed when its first line says.
+/// The sessions of a table that was printed at the time in its first line.
 fn sessions(table: &Table, printed: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(printed);
     let clock: Vec<i64> = text

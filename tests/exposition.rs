@@ -1,5 +1,5 @@
-//! Whatever users, terminals, hosts and commands are called, the answer is read back by an independent parser to the same labels,
-//! with no sample twice, in both formats.
+//! An independent parser reads the answer back to the same labels, for any names of users, terminals, hosts and commands, in both formats.
+//! No sample appears twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,7 +23,7 @@ use what::{
 /// Samples by name and labels.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
 
-/// Both parsers take a carriage return for the end of a line, which Prometheus does not.
+/// Both parsers treat a carriage return as a line end. Prometheus does not.
 const STAND_IN: &str = "\u{e00d}";
 
 fn parsed(text: &str, format: Format) -> Samples {
@@ -90,7 +90,7 @@ struct Texts {
 }
 
 fn texts() -> impl Strategy<Value = Texts> {
-    // A small alphabet of trouble, so that sessions share labels, and any bytes at all.
+    // A few difficult names, so that sessions share labels, and arbitrary bytes.
     let trouble = vec(
         prop_oneof![
             Just(b'"'),
@@ -229,7 +229,7 @@ fn both_formats_hold_the_same_samples_and_no_value_is_negative() {
         what: b"vim".to_vec(),
     };
     let render = |format| parsed(&render(vec![row(&texts)], format), format);
-    // The family of a counter or an information is named without its ending in OpenMetrics.
+    // In OpenMetrics, the family of a counter or an info is named without the suffix.
     let named = |samples: Samples| -> BTreeMap<_, _> {
         let base =
             |name: &str| name.trim_end_matches("_total").trim_end_matches("_info").to_owned();

@@ -1,4 +1,4 @@
-//! Printers of each layout, as the programs' sources have them, with random fields: what they print is read back the same.
+//! Prints each layout with random fields, as the programs' sources do, and reads it back. The result must be the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ use what::{
     table::{Row, read},
 };
 
-/// What a row was printed from.
+/// The fields that a row was printed from.
 #[derive(Clone, Debug)]
 struct Fields {
     user: String,
@@ -26,12 +26,12 @@ struct Fields {
     what: String,
 }
 
-/// The texts of a column: no blanks at its ends, as padding can't be told from them, and in the middle only where it is cut.
+/// The texts of a column. They have no blanks at the ends, because those look like padding, and blanks inside only where a text is cut.
 fn word(longest: usize) -> impl Strategy<Value = String> {
     proptest::string::string_regex(&format!("[!-~]{{1,{longest}}}")).unwrap()
 }
 
-/// A name of up to that many bytes, and whether Linux has such a terminal.
+/// A name of up to this many bytes, and whether Linux has such a terminal.
 fn tty(longest: usize) -> impl Strategy<Value = (String, bool)> {
     let terminals = vec!["tty1", "ttyS0", "ttyAMA0", "hvc0", "console", "lxc/tty1", "pts/1234"];
     let others = vec!["", "seat0", "web cons", ":0", ":pts/3:S", "tty+5", "ftpd4711"];
@@ -43,7 +43,7 @@ fn tty(longest: usize) -> impl Strategy<Value = (String, bool)> {
     ]
 }
 
-/// As many as fit their column, and more.
+/// Texts that fit their column, and longer ones.
 fn days() -> impl Strategy<Value = u32> {
     prop_oneof![2..10u32, 10..100u32, 100..100_000u32]
 }
@@ -77,7 +77,7 @@ fn what() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), Just(" both ends ".to_owned()), "[ -~]{0,80}", "\\PC{0,40}"]
 }
 
-/// Of letters of one byte, two, three and four.
+/// Texts of letters with one, two, three and four bytes.
 fn user() -> impl Strategy<Value = String> {
     prop_oneof![word(40), "[!-~é-ÿ][!-~é-ÿ一-三😀]{0,20}"]
 }
@@ -100,19 +100,19 @@ fn procps_fields() -> impl Strategy<Value = Fields> {
     )
 }
 
-/// As C's `%.*s` does, be it in the middle of a letter.
+/// Cuts as C's `%.*s` does, even in the middle of a letter.
 fn cut(text: &str, width: usize) -> &[u8] {
     text.as_bytes().get(..width).unwrap_or(text.as_bytes())
 }
 
-/// As C's `%-*.*s` does: cut, and padded by bytes.
+/// Cuts and pads as C's `%-*.*s` does, by bytes.
 fn column(text: &str, width: usize) -> Vec<u8> {
     let mut column = cut(text, width).to_vec();
     column.resize(width, b' ');
     column
 }
 
-/// Reads a table that must have as many rows, and compares them.
+/// Reads a table, which must have the same number of rows, and compares them.
 fn check(printed: &[u8], expected: &[Row]) -> Result<(), TestCaseError> {
     let shown = String::from_utf8_lossy(printed);
     let table =
@@ -129,14 +129,14 @@ struct Procps {
     short: bool,
 }
 
-/// By how they head their columns.
+/// Versions of procps, by their headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     /// Before December 2002: two blanks before WHAT.
     To2002,
-    /// To 3.3.2: FROM's header is 16 wide.
+    /// Up to 3.3.2: FROM's header is 16 wide.
     To332,
-    /// 3.3.3 to 4.0.4: FROM's header is one less than the column.
+    /// 3.3.3 to 4.0.4: FROM's header is one narrower than the column.
     To404,
     /// 4.0.5 and later, Debian 13.
     From405,
@@ -181,7 +181,7 @@ impl Procps {
         [&user[..], b" ", &tty, b" ", &from, figures.as_bytes()].concat()
     }
 
-    /// Where nothing stands before it, its own blanks can't be told from the layout's.
+    /// If the column before it is empty, its own blanks look like the layout's.
     fn what<'f>(&self, fields: &'f Fields) -> &'f str {
         match self.short && fields.idle.trim().is_empty() {
             true => fields.what.trim_start(),
@@ -274,7 +274,7 @@ fn uutils_fields() -> impl Strategy<Value = Fields> {
         (1..48u32, 0..60u32).prop_map(|(hours, minutes)| format!("{hours}:{minutes:02}m")),
         days().prop_map(|days| format!("{days}days")),
     ];
-    // Of each number of decimals; less than its column, just as much, and more.
+    // For each number of decimals: narrower than the column, as wide, and wider.
     let ticks = || {
         let whole = prop_oneof![0..100u64, 100..10_000u64, 0..1_000_000_000u64];
         (whole, prop_oneof![Just(0), (0..10u64).prop_map(|tenths| tenths * 10), 0..100u64])
@@ -284,7 +284,7 @@ fn uutils_fields() -> impl Strategy<Value = Fields> {
     ("[!-~é-ÿ]\\PC{0,20}", tty, login, idle, ticks(), ticks(), what()).prop_map(
         move |(user, (tty, has_terminal), login, idle, jcpu, pcpu, what)| {
             let pcpu = hundredths(pcpu).to_string();
-            // It touches WHAT, and digits of both would be one number, but behind two decimals.
+            // It touches WHAT. Without two decimals, the digits of both would be one number.
             let touches = pcpu.len() >= 6 && pcpu.rfind('.') != Some(pcpu.len() - 3);
             let what = if touches {
                 what.trim_start_matches(|char: char| char == '.' || char.is_ascii_digit())
@@ -338,13 +338,13 @@ fn uutils_row(fields: &Fields, short: bool) -> Row<'_> {
     }
 }
 
-/// What a strategy gives in as many tries as a test makes.
+/// The values that a strategy generates in as many cases as a test runs.
 fn some_of<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
     let mut runner = TestRunner::deterministic();
     (0..256).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
-/// What a kind of row is called, and whether a row is of it.
+/// The name of a kind of row, and whether a row is of that kind.
 type RowKind = (&'static str, fn(&Fields) -> bool);
 
 fn assert_each_is_met(all: &[Fields], kinds: &[RowKind]) {
@@ -472,7 +472,7 @@ proptest! {
     fn uutils(short: bool, all in vec(uutils_fields(), 1..6), off in 0..3usize) {
         let printed = uutils_table(&all, short, all.len());
         let expected: Vec<Row> = all.iter().map(|fields| uutils_row(fields, short)).collect();
-        // Where a terminal's name touches IDLE, digits of both can leave two readings, and then there is none.
+        // If a terminal's name touches IDLE, their digits can be read in two ways. Then neither is used.
         let touches = short && all.iter().any(|fields| fields.tty.len() >= 9);
         if !touches || read(printed.as_bytes()).is_ok() {
             check(printed.as_bytes(), &expected)?;

@@ -1,5 +1,5 @@
-//! Whole machines: Debian booted in containers, the exporter installed as the README says, and real logins of every kind. Needs
-//! root, Debian's mmdebstrap and systemd-container, and a static binary; `.ci/run` has them.
+//! Boots Debian in containers, installs the exporter as the README says, and logs in in every way. Needs root, Debian's mmdebstrap and
+//! systemd-container, and a static binary. `.ci/run` provides them.
 
 mod kinds;
 pub mod logins;
@@ -90,7 +90,7 @@ fn the_unit_serves_restarts_and_stops(suite: &str) {
     assert_eq!(log.matches(complaint).count(), 1, "{log}");
 }
 
-/// The sources that can't be seen, of `session_source_visible`.
+/// The sources that `session_source_visible` reports as not visible.
 fn unseen(metrics: &str) -> Vec<String> {
     let sources = samples(metrics, "session_source_visible").into_iter();
     sources.filter(|source| source.ends_with(" 0")).collect()
@@ -112,7 +112,7 @@ fn hidden_processes_on_debian_13() {
     what_the_unit_sees_through("trixie");
 }
 
-/// What the unit's comments and the README say of hidepid.
+/// Checks what the unit's comments and the README say about hidepid.
 fn what_the_unit_sees_through(suite: &str) {
     let machine = Machine::boot(suite);
     install(&machine);
@@ -131,7 +131,7 @@ fn what_the_unit_sees_through(suite: &str) {
         machine.says(&format!("mount -o remount,{proc} /proc"));
         let override_file = format!("/etc/systemd/system/{NAME}.service.d/override.conf");
         machine.write(&override_file, format!("[Service]\n{settings}\n"));
-        // So many starts in a row are otherwise refused.
+        // Otherwise systemd refuses this many starts.
         machine.says(&format!("systemctl daemon-reload && systemctl reset-failed {NAME}"));
         machine.says(&format!("systemctl restart {NAME}"));
         let metrics = machine.metrics();

@@ -1,4 +1,4 @@
-//! When `w` is run, and when its last result is served again.
+//! When `w` runs, and when its last result is reused.
 
 use std::thread;
 

@@ -47,7 +47,7 @@ fn every_flag_and_variable_in_them_exists() {
     assert!(found >= 3, "{found}");
 }
 
-/// The sample is all comments: each default, as `--help` has it.
+/// The sample has only comments: each default, as in `--help`.
 #[test]
 fn the_sample_settings_have_every_variable_with_its_default() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
@@ -71,7 +71,7 @@ fn the_sample_settings_have_every_variable_with_its_default() {
     assert!(missing.iter().all(|name| *name == "EXPORTER_WEB_CONFIG_FILE"), "{missing:?}");
 }
 
-/// The Service, the policy and the DaemonSet mean the same pods, in a namespace that lets them be.
+/// The Service, the policy and the DaemonSet select the same pods, in a namespace that allows them.
 #[test]
 #[ignore = "needs Debian's python3-yaml"]
 fn the_kubernetes_files_fit_together() {
@@ -108,7 +108,7 @@ fn the_kubernetes_files_fit_together() {
     }
 }
 
-/// A unit that restarts must not do so for a wrong setting, and the program says that by its status.
+/// The unit must not restart after a wrong setting, which the program reports by its exit status.
 #[test]
 fn a_wrong_setting_ends_it_with_the_status_that_the_unit_does_not_restart_for() {
     let unit = fs::read_to_string(contrib(FILES[0])).unwrap();
@@ -119,7 +119,7 @@ fn a_wrong_setting_ends_it_with_the_status_that_the_unit_does_not_restart_for() 
     assert_ne!(run(&["--listen.host", "192.0.2.1"]).status.code(), Some(2));
 }
 
-/// What Docker would copy is enough to build from, and little.
+/// The files that Docker copies are enough for the build, and there are few.
 #[test]
 #[ignore = "needs cargo"]
 fn the_docker_build_context_has_all_that_the_build_reads() {
@@ -147,7 +147,7 @@ fn they_are_accepted_by_what_reads_them() {
     let folder = folder();
     let unit = folder.join("prometheus-what-active-users-exporter.service");
     let text = fs::read_to_string(contrib(FILES[0])).unwrap();
-    // The program is not installed where the unit has it.
+    // The program is not installed at the path in the unit.
     fs::write(&unit, text.replace("/usr/local/bin/prometheus-what-active-users-exporter", PROGRAM))
         .unwrap();
     let says = |command: &mut Command| {
@@ -190,7 +190,7 @@ fn they_are_accepted_by_what_reads_them() {
     }
 }
 
-/// The exporter behind a script that hides something, in a mount namespace of its own.
+/// Starts the exporter after a script that hides something, in a separate mount namespace.
 fn hidden_behind(script: &str, namespaces: &[&str]) -> Exporter {
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--kill-child", "--fork"]).args(namespaces);
@@ -243,7 +243,7 @@ fn what_a_container_hides_each_gives_a_sign() {
     drop(login);
 }
 
-/// In a network namespace of its own, where the port of the rules is free.
+/// In a separate network namespace, where the port in the rules is free.
 #[test]
 #[ignore = "needs root, Debian's nftables, prometheus (for its user) and busybox"]
 fn the_firewall_rules_let_only_root_and_prometheus_connect() {

@@ -19,14 +19,14 @@ fn w_is_given_its_three_streams_and_no_descriptor_of_the_exporter() {
     let _another_client = exporter.connect();
     exporter.metrics();
     let given = fake.read("descriptors");
-    // What the shell and ls open themselves, and what whoever runs the test left open.
+    // Descriptors of the shell and ls, and those inherited from the process that runs the test.
     let script = fake.folder.join("w");
     let mut alone = Command::new("sh");
     alone.arg(script).stdin(Stdio::null()).output().unwrap();
     assert_eq!(given, fake.read("descriptors"));
 }
 
-/// `sendto` and two of the three `recvfrom` are the way through the loop; threads wait for each other with `futex`.
+/// `sendto` and two of the three `recvfrom` pass the request through the loop. Threads wait for each other with `futex`.
 #[test]
 #[ignore = "needs Debian's strace"]
 fn a_cached_scrape_makes_no_system_call_but_those_of_its_sockets() {
@@ -38,7 +38,7 @@ fn a_cached_scrape_makes_no_system_call_but_those_of_its_sockets() {
         client.write_all(request).unwrap();
         assert!(Answer::read_one(&mut client).body.contains("what_up"));
     };
-    // The first one runs w; behind the second the connection is set to wait for longer.
+    // The first one runs w. After the second, the connection gets a longer timeout.
     scrape();
     scrape();
 
@@ -67,7 +67,7 @@ fn a_cached_scrape_makes_no_system_call_but_those_of_its_sockets() {
         .collect();
     for (name, least, most) in [("writev", 1, 1), ("sendto", 2, 2), ("recvfrom", 3, 5)] {
         let made = calls.get(name).copied().unwrap_or(0);
-        // One of each thread may have been under way when strace came or went.
+        // Each thread may have been in one call when strace began or ended.
         let bounds = least * SCRAPES - UNDER_WAY..=most * SCRAPES + UNDER_WAY;
         assert!(bounds.contains(&made), "{name}: {made} of {bounds:?}");
     }

@@ -1,4 +1,4 @@
-//! Flags, variables, defaults, and what is said of a bad one.
+//! Flags, variables, defaults, and the errors for wrong values.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ fn mix() -> String {
     format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"))
 }
 
-/// What it says of a bad command line or environment: one line, and the status for what the user must change.
+/// The error for a wrong command line or environment: one line, and exit status 2.
 fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = program().args(arguments).envs(variables.iter().copied()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}");
@@ -168,7 +168,7 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
     }
     assert_eq!(complaint(&["--listen.port="], &[]), format!("--listen.port \"\": {port}"));
     assert_eq!(complaint(&["--listen.host="], &[]), format!("--listen.host \"\": {host}"));
-    // Apart from its flag too.
+    // Also if the value is a separate argument.
     assert_eq!(
         complaint(&["--metrics.with-timestamp", "maybe"], &[]),
         "--metrics.with-timestamp \"maybe\": expected true or false"
@@ -235,13 +235,13 @@ fn an_address_that_cannot_be_bound_is_named() {
     let taken = Exporter::of("true", &[]);
     let (_, port) = taken.address.rsplit_once(':').unwrap();
     let port_flag = format!("--listen.port={port}");
-    // An address kept for documentation is on no machine.
+    // No machine has an address that is reserved for documentation.
     for (flag, expected) in [
         (port_flag.as_str(), format!("can't listen on 127.0.0.1 port {port} ")),
         ("--listen.host=203.0.113.1", "can't listen on 203.0.113.1 port 9839 ".to_owned()),
     ] {
         let output = run(&[flag]);
-        // A service manager may try again: the address can be free or there a little later.
+        // A service manager can try again, because the address may become available.
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
@@ -297,7 +297,7 @@ fn a_log_line_has_time_and_level_except_in_the_journal() {
     let said = "w failed: false ended";
     let journal = log_of_failure(|dev, ino| Some(format!("{dev}:{ino}")));
     assert!(journal.starts_with(said), "{journal}");
-    // Inherited from a service whose standard error went elsewhere since, or nonsense.
+    // Inherited from a service whose standard error is now something else, or nonsense.
     for stream in [None, Some("1:1"), Some(""), Some("8:"), Some("journal")] {
         let log = log_of_failure(|_, _| stream.map(str::to_owned));
         let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

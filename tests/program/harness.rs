@@ -13,7 +13,7 @@ use std::{
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter");
 
-/// Longer than anything takes that works.
+/// Longer than anything takes that succeeds.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The time within which something is promised. It is held against the clock where `EXPORTER_BINARY` is set, as CI does for tests that
@@ -31,7 +31,7 @@ alice    pts/5    tmux(1234).%0    Sat19    3days  0.00s   ?    -bash
 root     tty1     -                15Oct26  3:26m  0.00s   ?    /usr/bin/mysql -psecret
 ";
 
-/// The table with the clock of now, as `w` would print it.
+/// The table with the current time, as `w` would print it.
 fn table_of_now() -> String {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
@@ -43,7 +43,7 @@ pub fn fixture(name: &str) -> String {
     format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder of the test's own.
+/// A new folder for this test.
 pub fn folder() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -54,8 +54,8 @@ pub fn folder() -> PathBuf {
     folder
 }
 
-/// A `w` of the test's own: a shell script, with `$DIR` for its folder and `$TABLE` for a file that holds the table. Each run
-/// adds a line to the file `runs` there.
+/// A fake `w`: a shell script in which `$DIR` is its folder and `$TABLE` a file with the table. Each run appends a line to the file `runs`
+/// in the folder.
 pub struct FakeW {
     pub folder: PathBuf,
 }
@@ -69,7 +69,7 @@ impl FakeW {
         fake
     }
 
-    /// Another script from now on.
+    /// Replaces the script.
     pub fn becomes(&self, script: &str) {
         let folder = self.folder.display();
         let text = format!("DIR={folder}\nTABLE={folder}/table\necho run >>$DIR/runs\n{script}\n");
@@ -91,7 +91,7 @@ impl FakeW {
     }
 }
 
-/// The program, without the variables of whoever runs the test.
+/// The program, without the environment variables of the person who runs the test.
 pub fn program() -> Command {
     let mut command = Command::new(PROGRAM);
     for (name, _) in std::env::vars_os() {
@@ -103,12 +103,12 @@ pub fn program() -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the program until it exits.
 pub fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().unwrap()
 }
 
-/// What it prints once.
+/// The output of `--once`.
 pub fn once(arguments: &[&str]) -> String {
     let output = program().arg("--once").args(arguments).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
@@ -118,12 +118,12 @@ pub fn once(arguments: &[&str]) -> String {
 pub struct Exporter {
     pub child: Child,
     pub address: String,
-    /// Its standard error is a file, and no pipe with a thread that reads it: what it logged before an answer is there with the answer.
+    /// Its standard error is a file and not a pipe, so lines that were logged before an answer can be read after the answer.
     log: PathBuf,
 }
 
 impl Exporter {
-    /// Serves what a `w` prints, at a free port.
+    /// Serves the output of a `w` on a free port.
     pub fn of(w: &str, arguments: &[&str]) -> Exporter {
         Exporter::start(program().args(["--w.command", w]).args(arguments))
     }
@@ -132,7 +132,7 @@ impl Exporter {
         Exporter::start_or_end(command).unwrap_or_else(|(status, log)| panic!("{status}: {log}"))
     }
 
-    /// Starts it; gives its status and its log if it ends before it listens.
+    /// Starts it. Returns its status and its log if it exits before it listens.
     pub fn start_or_end(command: &mut Command) -> Result<Exporter, (ExitStatus, String)> {
         let log = folder().join("log");
         command.args(["--listen.port", "0"]).stderr(File::create(&log).unwrap());
@@ -140,7 +140,7 @@ impl Exporter {
             Exporter { child: command.spawn().unwrap(), address: String::new(), log };
         let mut ended = None;
         until("it listens or ends", || {
-            // In this order: what it logged before its end is in the file.
+            // In this order, so that all lines that it logged are in the file.
             ended = exporter.child.try_wait().unwrap();
             exporter.address =
                 exporter.log().iter().find_map(|line| address(line)).unwrap_or_default();
@@ -199,7 +199,7 @@ impl Exporter {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Its children, dead ones too.
+    /// Its children, including zombies.
     pub fn children(&self) -> String {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let of_task = |task: fs::DirEntry| {
@@ -212,7 +212,7 @@ impl Exporter {
         assert!(signal(name, &self.pid().to_string()), "it is gone");
     }
 
-    /// Waits for its end; gives its status and how long that took.
+    /// Waits for its exit. Returns its status and the time that it took.
     pub fn end(&mut self) -> (Option<i32>, Duration) {
         let began = Instant::now();
         loop {
@@ -239,19 +239,19 @@ impl Drop for Exporter {
     }
 }
 
-/// Sends a signal to a process, or with a minus to a group; says whether there was one.
+/// Sends a signal to a process, or to a group if the number has a minus. Returns whether it exists.
 pub fn signal(name: &str, target: &str) -> bool {
     let mut kill = Command::new("sh");
     kill.args(["-c", "kill -s \"$0\" -- \"$1\"", name, target]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     within(PATIENCE, what, is_so);
 }
 
-/// Waits until something is so, for that long at most.
+/// Waits until a condition is true, for at most this time.
 pub fn within(time: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -260,7 +260,7 @@ pub fn within(time: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The lines of an answer that are samples whose names begin so, without the `what_`.
+/// The samples of an answer whose names begin with this, without `what_`.
 pub fn samples(metrics: &str, name: &str) -> Vec<String> {
     let lines = metrics.lines().filter_map(|line| line.strip_prefix("what_"));
     lines.filter(|line| line.starts_with(name)).map(str::to_owned).collect()
@@ -274,10 +274,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads all that comes until the connection is closed.
+    /// Reads until the connection is closed.
     pub fn read_to_end(stream: &mut impl Read) -> Answer {
         let mut bytes = Vec::new();
-        // A reset after the answer is an end too.
+        // A reset after the answer also ends it.
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) =
@@ -289,7 +289,7 @@ impl Answer {
         }
     }
 
-    /// Reads one answer of a connection that is kept.
+    /// Reads one answer on a persistent connection.
     pub fn read_one(stream: &mut impl Read) -> Answer {
         let mut head = Vec::new();
         let mut byte = [0];

@@ -1,4 +1,4 @@
-//! What a well-behaved client is answered, and how the exporter stops.
+//! Answers to well-behaved clients, and how the exporter stops.
 
 use std::{
     io::Write,
@@ -178,7 +178,7 @@ fn a_hanging_w_is_killed_when_it_stops() {
     assert!(Answer::read_to_end(&mut scrape).body.contains("what_up"));
 }
 
-/// A read with a timeout ends early then, as it does now and then when a child of another thread ends.
+/// A read with a timeout then ends early, as can happen when a child of another thread exits.
 #[test]
 fn stopped_and_continued_in_the_middle_of_answers_it_answers_on() {
     let fake = FakeW::new("cat $TABLE");

@@ -1,5 +1,5 @@
-//! Other people's programs: how Python's h11 reads the same requests, the clients that ask in parallel, and the proxies in front.
-//! Needs Debian's packages and Python's; `.ci/run` installs them.
+//! Compatibility with other programs: Python's h11 reads the same requests, other clients send requests in parallel, and proxies forward
+//! them. Needs packages of Debian and Python, which `.ci/run` installs.
 
 mod clients;
 mod h11;
@@ -13,7 +13,7 @@ fn script(name: &str) -> String {
     format!("{}/tests/program/interop/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A script, run by the Python that `INTEROP_PYTHON` names: one that has the packages.
+/// A script, run by the Python that `INTEROP_PYTHON` names, which has the packages.
 fn python(name: &str) -> Command {
     let python = std::env::var("INTEROP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);

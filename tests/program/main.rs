@@ -1,13 +1,13 @@
-//! The program, driven as a process: by what its users do, by what its attackers do, and by the real programs around it.
+//! Tests that run the program: as users do, as attackers do, and with real programs around it.
 //!
-//! `cargo test` runs the tests that need nothing else. The others are ignored there; `.ci/run` installs what they need and runs
-//! them by the names of their modules.
+//! `cargo test` runs the tests that need no other programs. The others are ignored. `.ci/run` installs what they need and runs them by the
+//! names of their modules.
 
-// Its modules use each other; it has no interface.
+// The modules use each other. Nothing is public.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-// What the tests share.
+// Shared by the tests.
 mod harness;
 mod prometheus;
 mod sshd;
@@ -22,10 +22,10 @@ mod readme;
 mod w;
 mod waiting;
 
-// What nobody may do to it.
+// What attackers do.
 mod attacks;
 
-// What a build with the feature has more.
+// Only in a build with the feature.
 #[cfg(feature = "tls")]
 mod tls;
 

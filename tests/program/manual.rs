@@ -1,4 +1,4 @@
-//! The man page, against `--help` and mandoc.
+//! Compares the man page with `--help`, and checks it with mandoc.
 
 use std::{fs, process::Command};
 
@@ -7,7 +7,7 @@ use crate::harness::run;
 const PAGE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/man/prometheus-what-active-users-exporter.1");
 
-/// A flag as both explain it.
+/// A flag and its description.
 #[derive(Debug, PartialEq, Eq)]
 struct Flag {
     /// `--listen.host HOST`, or `-V, --version`.

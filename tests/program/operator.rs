@@ -1,5 +1,5 @@
-//! What stands in `contrib`, used as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's
-//! Prometheus and Alertmanager, and the move from the Node.js exporter.
+//! Uses the files in `contrib` as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's Prometheus
+//! and Alertmanager, and the migration guide.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use crate::prometheus::Prometheus;
 use crate::sshd::{Sshd, free_port};
 use serde_json::Value;
 
-/// The flags that the Node.js exporter's documentation and help list, the variables that it reads for them, and a value.
+/// The flags that the Node.js exporter documents, their variables, and a value for each.
 const NODE_FLAGS: [(&str, &str, &str); 6] = [
     ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1"),
     ("--listen.port", "EXPORTER_LISTEN_PORT", "9839"),
@@ -29,7 +29,7 @@ const NODE_FLAGS: [(&str, &str, &str); 6] = [
     ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000"),
 ];
 
-/// The metrics that it lists, and their labels.
+/// The metrics that it documents, and their labels.
 const NODE_METRICS: [(&str, &[&str]); 3] = [
     ("what_up", &["version"]),
     ("what_user_sessions_currently_active", &["user"]),
@@ -44,7 +44,7 @@ fn contrib(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text with other words in it, each of which must have been there.
+/// Replaces words in a text. Each of them must occur.
 fn with(text: &str, changes: &[(&str, &str)]) -> String {
     changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "no {from:?} in:\n{text}");
@@ -52,8 +52,8 @@ fn with(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// A scrape configuration that scrapes every second. It loads all rules, also the optional ones, and an alert ends
-/// seconds after its cause and not minutes.
+/// A configuration that scrapes every second. It loads all rules, including the optional ones, and alerts end seconds after their cause
+/// instead of minutes.
 fn quick(name: &str, changes: &[(&str, &str)]) -> String {
     let folder = folder();
     for file in RULES {
@@ -82,7 +82,7 @@ fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
         assert!(help.contains(flag) && help.contains(variable), "{flag}, {variable}: {help}");
         let output = program().args(["--once", "--w.command", &w, flag, value]).output().unwrap();
         assert!(output.status.success(), "{flag} {value}: {output:?}");
-        // That it is read at all: a value that can't be is an error that names it.
+        // This shows that the variable is read: a wrong value is an error that names it.
         let wrong =
             program().args(["--once", "--w.command", &w]).env(variable, "9 9").output().unwrap();
         assert!(!wrong.status.success(), "{variable}: {wrong:?}");
@@ -94,7 +94,7 @@ fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
         let mut samples = text.lines().filter_map(|line| line.strip_prefix(&start)).peekable();
         assert!(samples.peek().is_some(), "no {metric}: {text}");
         for sample in samples {
-            // No value in this capture holds such a thing.
+            // No value in this capture contains these characters.
             let named =
                 sample.split("=\"").map(|part| part.rsplit(['"', ',', '{']).next().unwrap());
             let mut named: Vec<&str> = named.filter(|name| !name.contains(' ')).collect();
@@ -104,7 +104,7 @@ fn the_flags_variables_and_metrics_of_the_node_exporter_are_here() {
     }
 }
 
-/// It lists `what` as the default prefix, and uses none: what_up, and the others bare.
+/// Its help says that the default prefix is `what`. In fact only `what_up` has it.
 #[test]
 fn an_empty_prefix_gives_the_names_that_the_node_exporter_serves_by_default() {
     let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
@@ -184,7 +184,7 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     promtool("check config prometheus.yml");
     promtool("check config prometheus-fleet.yml");
 
-    // The commands for other prefixes that stand in the file itself, carried out on the tests too.
+    // The file contains commands for other prefixes. They must work for the tests too.
     let rules = contrib("prometheus/alerts.yml");
     let commands: Vec<&str> =
         rules.lines().filter_map(|line| line.strip_prefix("#   sed ")).collect();
@@ -210,7 +210,7 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
             result.split("what_").skip(1).filter(|rest| !rest.starts_with("up")).collect();
         assert!(left.is_empty(), "{left:?}");
     }
-    // That the other files need no change, as it says there.
+    // The file says that the others need no change.
     for file in &RULES[1..] {
         assert!(!contrib(&format!("prometheus/{file}")).contains("what_"), "{file}");
     }
@@ -234,7 +234,7 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
         Exporter::of(&format!("cat {w}"), &["--metrics.command=full"])
     });
     let folder = folder();
-    // The one by name, the other by address.
+    // One by name, the other by address.
     let port = exporters[0].address.rsplit(':').next().unwrap();
     for job in ["servers", "private"] {
         targets(&folder, job, &format!("localhost:{port}', '{}", exporters[1].address));
@@ -258,7 +258,7 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     }
     assert_eq!(value("count(what_each_session_command_info)"), None);
 
-    // As many series, and the same in all but where from.
+    // The same series, except for the address.
     let open = value("count(what_each_session_currently_active{job='what'})").unwrap();
     let private = value("count(what_each_session_currently_active{job='what-private'})").unwrap();
     println!("{open} series with addresses, {private} without");
@@ -285,7 +285,7 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
             "{session}"
         );
     }
-    // The rules know remote sessions from local ones, with addresses and without, exactly as the exporter does.
+    // The rules count the same sessions as remote as the exporter does, with and without addresses.
     for job in ["what", "what-private"] {
         let alerting = format!("sum(what:remote_session{{job='{job}'}})");
         let remote = format!("sum(what_sessions_currently_active{{job='{job}', origin='remote'}})");
@@ -296,7 +296,7 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
     }
 }
 
-/// The panels of the dashboard, those in closed rows too.
+/// The panels of the dashboard, including those in collapsed rows.
 fn panels() -> Vec<Value> {
     let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
     let outer = dashboard["panels"].as_array().unwrap().iter();
@@ -378,7 +378,7 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     for query in queries {
         until(&format!("rows for {query}"), || !prometheus.query(query).is_empty());
     }
-    // What fills the variables for jobs and hosts.
+    // The queries that fill the variables for jobs and hosts.
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     for (name, query) in [
         ("job", "label_values(what_up, job)"),
@@ -420,7 +420,7 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     }
 }
 
-/// Grafana's own packages read the dashboard, and make tables of these answers.
+/// Grafana's packages check the dashboard, and make the tables that it would show for these answers.
 fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = Command::new(root.join(".ci/grafana")).output().unwrap();
@@ -443,7 +443,7 @@ fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Five hundred hosts, each with ten sessions of its own users from its own addresses.
+/// Five hundred hosts, each with ten sessions of different users from different addresses.
 #[test]
 #[ignore = "needs Debian's prometheus"]
 fn the_dashboard_stays_readable_with_five_hundred_hosts() {
@@ -503,8 +503,8 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
     }
 }
 
-/// Debian's Prometheus has no discovery of Kubernetes's pods, so the test says what that would have found: two pods of the exporter,
-/// another pod, and another port of an exporter's pod.
+/// Debian's Prometheus cannot discover Kubernetes pods, so the test supplies what it would find: two pods of the exporter, another pod,
+/// and another port of an exporter's pod.
 #[test]
 #[ignore = "needs Debian's prometheus"]
 fn in_kubernetes_the_exporters_are_called_by_their_nodes() {
@@ -571,7 +571,7 @@ impl Alertmanager {
         command.arg(format!("--config.file={}", folder.join("alertmanager.yml").display()));
         command.arg(format!("--storage.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        // One alone: no port for others.
+        // No cluster, so it needs no second port.
         command.arg("--cluster.listen-address=");
         let log = File::create(folder.join("log")).unwrap();
         let process =
@@ -581,7 +581,7 @@ impl Alertmanager {
         alertmanager
     }
 
-    /// The last that it told of this alert for this user.
+    /// The last notification of this alert for this user.
     fn last(&self, alert: &str, user: &str) -> Option<Value> {
         let notifications = self.notifications.lock().unwrap();
         let mut latest = notifications.iter().rev().flat_map(alerts);
@@ -590,7 +590,7 @@ impl Alertmanager {
             .cloned()
     }
 
-    /// Each notification in a line: its status, and its alerts with their users.
+    /// One line for each notification: its status, and its alerts with their users.
     fn lines(&self) -> Vec<String> {
         let line = |notification: &Value| {
             let alerts = alerts(notification).map(|alert| {
@@ -637,7 +637,7 @@ fn take(stream: TcpStream, told: &Mutex<Vec<Value>>) {
     }
 }
 
-/// With --metrics.with-timestamp, because that is what can keep a session that has ended alive in Prometheus.
+/// With --metrics.with-timestamp, because this can keep ended sessions visible in Prometheus.
 #[test]
 #[ignore = "needs root, Debian's openssh-server, procps, prometheus and prometheus-alertmanager"]
 fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
@@ -673,7 +673,7 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
         assert!(description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")), "{told}");
         assert!(told["annotations"]["runbook"].as_str().unwrap().contains("w -i"), "{told}");
     }
-    // Loopback is in the networks.
+    // Loopback is one of the known networks.
     assert_eq!(alertmanager.last("WhatForeignSource", &mallory), None);
 
     drop(login);
@@ -706,7 +706,7 @@ fn amtool_accepts_the_example_and_routes_by_it() {
         let route = amtool(&["config", "routes", "test", &file, &alert, &severity]);
         assert_eq!(route.trim(), receiver, "{alert} {severity}");
     }
-    // Every name in it is one of an alert, and the route of the exporter's has all of these.
+    // Every name in it is that of an alert, and the exporter's route has all of its alerts.
     let text = contrib("prometheus/alertmanager.yml");
     let rules = RULES.map(|rules| contrib(&format!("prometheus/{rules}"))).concat();
     for names in text.split("\"What(").skip(1).map(|rest| rest.split(')').next().unwrap()) {
@@ -724,7 +724,7 @@ fn amtool_accepts_the_example_and_routes_by_it() {
     }
 }
 
-/// Of root and of a stranger, each with four alerts, while every fourth run of `w` fails.
+/// Logins of root and of a stranger raise four alerts each, while every fourth run of `w` fails.
 #[test]
 #[ignore = "needs Debian's prometheus and prometheus-alertmanager"]
 fn one_login_gives_one_notification_even_if_one_run_in_four_fails() {
@@ -741,7 +741,7 @@ fn one_login_gives_one_notification_even_if_one_run_in_four_fails() {
 
     let example = contrib("prometheus/alertmanager.yml");
     let (example, _) = example.split_once("  # Replace by yours.").unwrap();
-    // So fast that an alert which ends and begins again would show.
+    // Fast enough to send a notification if an alert ends and begins again.
     let fast = [(": 30s", ": 3s"), (": 1m", ": 3s"), (": 5m", ": 1s"), (": 15m", ": 1s")];
     let alertmanager = Alertmanager::configured(&with(example, &fast));
     let prometheus = Prometheus::configured(&quick(
@@ -805,7 +805,7 @@ fn from_forky(packages: &[&str]) -> PathBuf {
     for directory in ["lists/partial", "cache/archives/partial", "state"] {
         fs::create_dir_all(folder.join(directory)).unwrap();
     }
-    // An apt of its own, which leaves the system's lists alone.
+    // A separate configuration of apt, which does not change the system's lists.
     let home = folder.display();
     let settings = format!(
         "Dir::State \"{home}/state\";\nDir::State::status \"/dev/null\";\nDir::State::lists \"{home}/lists\";\nDir::Cache \"{home}/cache\";\nDir::Etc::sourcelist \"{home}/sources.list\";\nDir::Etc::sourceparts \"-\";\nAcquire::Languages \"none\";\n"
@@ -830,7 +830,7 @@ fn from_forky(packages: &[&str]) -> PathBuf {
     folder
 }
 
-/// They must get what Debian 12's Prometheus gets, and take the rules and the queries of the dashboard.
+/// They must get the same series as Debian 12's Prometheus, and accept the rules and the dashboard's queries.
 #[test]
 #[ignore = "needs Debian's prometheus; Debian forky's archive"]
 fn prometheus_3_and_victoria_metrics_scrape_it_too() {
@@ -875,7 +875,7 @@ fn prometheus_3_and_victoria_metrics_scrape_it_too() {
             }
         }
     }
-    // The alerts of the new one are those of the old one.
+    // Both raise the same alerts.
     let alerts = |prometheus: &Prometheus| {
         let query = "count by (alertname) (ALERTS{alertstate='firing'})";
         let mut alerts: Vec<String> =

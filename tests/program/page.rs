@@ -8,7 +8,7 @@ use std::{
 
 use crate::harness::{Exporter, PROGRAM, folder};
 
-/// A table as procps 4.0.2 prints it in the exporter's environment, at the time of now.
+/// A table as procps 4.0.2 prints it in the exporter's environment, with the current time.
 fn table(sessions: &[[&str; 5]], command: &str) -> String {
     let mut date = Command::new("date");
     let clock = String::from_utf8(date.args(["-u", "+%T"]).output().unwrap().stdout).unwrap();
@@ -38,7 +38,7 @@ fn w(table: &str) -> PathBuf {
     let folder = folder();
     fs::write(folder.join("table"), table).unwrap();
     let script = format!("#!/bin/sh\ncat {}/table\n", folder.display());
-    // Written by another process, so that none that is forked meanwhile keeps it open for writing.
+    // Another process writes it, because a process that is forked at this moment would inherit the open file.
     let mut install = Command::new("sh");
     install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", &script]);
     assert!(install.arg(folder.join("w")).status().unwrap().success());

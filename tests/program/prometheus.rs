@@ -1,4 +1,4 @@
-//! A Prometheus of the test's own, and its query API.
+//! A Prometheus for the test, and its query API.
 
 use std::{
     fmt::Write as _,
@@ -21,7 +21,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes that address every second; more of the job's settings may be given, as YAML indented by four.
+    /// Scrapes this address every second. `more` has further settings of the job, as YAML indented by four.
     pub fn scraping(target: &str, job: &str) -> Prometheus {
         let configuration = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: what\n    static_configs: [{{targets: ['{target}']}}]\n{job}"
@@ -63,7 +63,7 @@ impl Prometheus {
         Some(answer)
     }
 
-    /// The series that an instant query gives.
+    /// The series that an instant query returns.
     pub fn query(&self, query: &str) -> Vec<Value> {
         let escaped = query.bytes().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "%{byte:02x}");

@@ -1,5 +1,5 @@
-//! `contrib/nginx/what.conf`, used as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus
-//! that scrapes through it.
+//! Uses `contrib/nginx/what.conf` as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus that
+//! scrapes through it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::sshd::free_port;
 
 const PASSWORD: &str = "correct horse";
 
-/// An nginx with the configuration that ships, but for its addresses and paths.
+/// An nginx with this configuration, with other addresses and paths.
 struct Nginx {
     process: Child,
     port: u16,
@@ -26,7 +26,7 @@ impl Nginx {
         let folder = folder();
         let port = free_port();
         let shipped = contrib("nginx/what.conf");
-        // The commands that stand in the file itself, with the test's names.
+        // The commands in the file's comments, with other names.
         let commands: Vec<&str> =
             shipped.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
         assert_eq!(commands.len(), 6, "{commands:?}");
@@ -88,7 +88,7 @@ impl Nginx {
         )
     }
 
-    /// What it has answered until now.
+    /// The statuses of its answers so far.
     fn statuses(&self) -> Vec<String> {
         let log = fs::read_to_string(self.folder.join("statuses")).unwrap();
         log.lines().map(str::to_owned).collect()
@@ -139,13 +139,13 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
     println!("{}", prometheus.query("what_user_sessions_currently_active{user=\"alice\"}")[0]);
     drop(prometheus);
 
-    // A scrape that was under way is over when both have written it down.
+    // A scrape has ended when both have logged it.
     until("the last scrape", || nginx.statuses().len() == fake.runs());
     let runs = fake.runs();
     for (settings, status) in [
         (nginx.authority(), Some("401")),
         (format!("{}{}", Nginx::password("wrong"), nginx.authority()), Some("401")),
-        // Without the authority it does not even ask.
+        // Without the authority it does not send a request.
         (Nginx::password(PASSWORD), None),
     ] {
         let before = nginx.statuses().len();
@@ -154,7 +154,7 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
             let up = prometheus.query("up");
             up.first().is_some_and(|up| up["value"][1] == "0")
         });
-        // nginx writes it down after it has answered, and on a busy machine the first scrape can end before that.
+        // nginx logs after it has answered. On a busy machine, the first scrape can end before that.
         until("nginx's line", || status.is_none() || nginx.statuses().len() > before);
         assert_eq!(prometheus.query("what_up").len(), 0);
         drop(prometheus);
@@ -166,7 +166,7 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
     assert_eq!(fake.runs(), runs, "a refused scrape came through");
 }
 
-/// The job for hosts behind nginx, as it stands in the fleet's configuration, over IPv4 and IPv6.
+/// The job for hosts with nginx, from the fleet's configuration, over IPv4 and IPv6.
 #[test]
 #[ignore = "needs Debian's nginx, openssl and prometheus"]
 fn the_fleets_job_scrapes_through_nginx_with_https_and_a_password() {

@@ -1,7 +1,7 @@
-//! The README: its links, its tables, and its commands with what it shows of their answers.
+//! Checks the README: its links, its tables, its commands, and the output that it shows.
 //!
-//! A comment before each block of commands says where it is tried: `anywhere`, in a `clone`, by `.ci/run`, or in a `machine`, booted
-//! for this, in the order of the numbers.
+//! A comment before each block of commands says where it runs: `anywhere`, in a `clone`, by `.ci/run`, or on a `machine` that is booted for
+//! this, in the order of the numbers.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,7 @@ fn readme() -> String {
     text("README.md")
 }
 
-/// A command, and the lines that the README shows as its answer.
+/// A command, and the output that the README shows.
 #[derive(Debug)]
 struct Shown {
     place: String,
@@ -75,7 +75,7 @@ fn shown_at(place: &str) -> Vec<Shown> {
     shown().into_iter().filter(|shown| shown.place == place).collect()
 }
 
-/// With each number, version, time or address as `0`: they differ at every run.
+/// The line with each number, version, time or address replaced by `0`, because they differ in every run.
 fn masked(line: &str) -> String {
     let is_figure = |char: char| char.is_ascii_digit() || char == '.';
     let mut masked = String::new();
@@ -90,7 +90,7 @@ fn masked(line: &str) -> String {
 }
 
 impl Shown {
-    /// Why an output is not what the README shows; nothing if it is. `…` stands for any lines.
+    /// How the output differs from the README; `None` if it does not. `…` stands for any lines.
     fn fault(&self, output: &Output) -> Option<String> {
         let said = [output.stdout.as_slice(), &output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -107,7 +107,7 @@ impl Shown {
 #[test]
 fn every_link_leads_somewhere() {
     let readme = readme();
-    // As GitHub makes the names of headings.
+    // GitHub names headings like this.
     let anchor = |heading: &str| -> String {
         let heading = heading.to_lowercase();
         let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
@@ -127,7 +127,7 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// The first cells of the rows of the tables, without their marks.
+/// The first cells of all rows of tables, without backquotes.
 fn first_cells() -> Vec<String> {
     let readme = readme();
     let cells = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
@@ -224,7 +224,7 @@ fn a_released_version_has_its_date_in_the_changelog() {
     assert!(is_date, "{date}");
 }
 
-/// Those that stand in a table or a sentence.
+/// Checks that are named in a table or a sentence.
 #[test]
 fn its_checks_are_run_by_ci() {
     let (readme, ci) = (readme(), ci());
@@ -288,7 +288,7 @@ fn commands_that_work_anywhere_answer_as_shown() {
     }
 }
 
-/// Written by another process, so that none that is forked meanwhile keeps it open for writing.
+/// Another process writes it, because a process that is forked at this moment would inherit the open file.
 fn fake_program(path: &Path, script: &str) {
     let mut install = Command::new("sh");
     install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", script]).arg(path);
@@ -304,7 +304,7 @@ fn the_first_sample_is_short_and_about_sessions_only() {
     assert!(first.answer.len() < 10 && first.answer.iter().all(of_sessions), "{first:?}");
 }
 
-/// In a network of its own, where the default port is free.
+/// In a separate network namespace, where the default port is free.
 #[test]
 #[ignore = "needs root, and builds the program"]
 fn the_program_starts_from_a_clone() {
@@ -322,7 +322,7 @@ fn the_program_starts_from_a_clone() {
     assert!(listens.is_some_and(|line| line.ends_with(address)) && readme().contains(address));
 }
 
-/// Makes the folder in which the README's commands are given: a clone, and the release's files.
+/// Makes the folder in which the README's commands run: a clone with the release's files.
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");
     fs::create_dir(&clone).unwrap();
@@ -334,7 +334,7 @@ fn put_clone(machine: &Machine) {
     machine.says(&format!("cd /root/clone && sha256sum {release} >SHA256SUMS"));
 }
 
-/// With alice's key, as root has it.
+/// With alice's key, which root has.
 fn log_mallory_in(machine: &Machine) {
     let to = logins::TO_ALICE.replace("alice@", "mallory@");
     machine.says(&format!(
@@ -367,7 +367,7 @@ fn the_commands_work_on_a_new_debian_13() {
                 if fault.is_some() && fault != before {
                     println!("{}", fault.as_deref().unwrap_or_default());
                 }
-                // What is a figure later comes later; a command that does something must work at once.
+                // An output with values may take a while. A command without output must work at once.
                 assert!(fault.is_none() || !shown.answer.is_empty(), "{fault:?}");
                 fault.is_none()
             });

@@ -1,5 +1,4 @@
-//! The real thing: logins over a real sshd, scraped by a real Prometheus. Needs Debian's packages and root; `.ci/run` installs
-//! them.
+//! Logins over a real sshd, scraped by a real Prometheus. Needs root and Debian's packages, which `.ci/run` installs.
 
 use std::{
     io::Write,

@@ -1,4 +1,4 @@
-//! An sshd on loopback with keys and users of the test's own, and logins with a terminal.
+//! An sshd on loopback with keys and users for the test, and logins with a terminal.
 
 use std::{
     fs::{self, File},
@@ -40,7 +40,7 @@ impl Sshd {
                 .args(["-q", "-t", "ed25519", "-N", "", "-f"])
                 .arg(folder.join(key)));
         }
-        // sshd reads the keys of a user with the user's rights.
+        // sshd reads a user's keys with the user's privileges.
         let keys = PathBuf::from(format!(
             "/etc/ssh/what-test-{}.pub",
             folder.file_name().unwrap().to_string_lossy()
@@ -80,7 +80,7 @@ impl Sshd {
         }
     }
 
-    /// Makes a user whose name begins so; gone with the sshd.
+    /// Makes a user whose name begins with this. The user is removed with the sshd.
     pub fn user(&self, name: &str) -> String {
         let user = format!("{name}{}", self.port);
         ran(Command::new("useradd").args([

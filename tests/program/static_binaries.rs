@@ -1,5 +1,5 @@
-//! The static binaries, in root file systems with next to nothing in them; those for other processors under qemu.
-//! `EXPORTER_STATIC` names them, parted by blanks; without it, those for this processor are built here.
+//! Runs the static binaries in root file systems that contain almost nothing else. Those for other processors run under qemu.
+//! `EXPORTER_STATIC` names them, separated by blanks. If it is not set, those for this processor are built here.
 
 use std::{
     env, fs,
@@ -53,7 +53,7 @@ impl Binary {
         Binary { path, emulated, size, resident }
     }
 
-    /// A root with the binary in it, and with a static BusyBox for `sh` and `w` if asked for.
+    /// A root file system with the binary, and on request with a static BusyBox for `sh` and `w`.
     fn root(&self, busybox: bool) -> PathBuf {
         let root = folder();
         fs::copy(&self.path, root.join("exporter")).unwrap();
@@ -145,7 +145,7 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
         let mut exporter = Exporter::start(&mut binary.first_process(&root));
         let metrics = exporter.metrics();
         assert_eq!(up(&metrics), "1", "{metrics}");
-        // All that there is can be seen, so nothing is said about it.
+        // Everything can be seen, so no problem is reported.
         let sources = samples(&metrics, "session_source_visible");
         assert!(
             sources.len() == 3 && sources.iter().all(|line| line.ends_with(" 1")),
@@ -166,7 +166,7 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
         }
         let status = fs::read_to_string(format!("/proc/{}/status", inner(&exporter))).unwrap();
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
-        // That of qemu is no measure.
+        // Memory under qemu says nothing.
         if binary.emulated.is_none() {
             println!("{}: {rss} resident", binary.path.display());
             assert!(rss.trim_end_matches(" kB").parse::<u64>().unwrap() < binary.resident, "{rss}");

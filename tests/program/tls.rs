@@ -1,4 +1,4 @@
-//! TLS, client certificates and passwords, as a client of them finds them. Needs openssl.
+//! TLS, client certificates and passwords, as a client sees them. Needs openssl.
 
 mod admission;
 mod client;

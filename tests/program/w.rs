@@ -1,4 +1,4 @@
-//! What `w` is given, and what becomes of one that fails.
+//! What `w` gets, and what happens if it fails.
 
 use std::{fs, time::Duration, time::SystemTime};
 
@@ -8,7 +8,7 @@ use crate::harness::{
 
 const UP_0: &str = concat!("up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0");
 
-/// Scrapes once, and shows that the failure is counted as this outcome, that nothing of it is served, and what the log says.
+/// Scrapes once, and checks that the failure is counted as this outcome and that no sessions are served. Returns the line of the log.
 fn failure(w: &str, arguments: &[&str], outcome: &str) -> String {
     let exporter = Exporter::of(w, arguments);
     let metrics = exporter.metrics();
@@ -134,7 +134,7 @@ fn endless_output_is_cut_off_and_its_writer_killed() {
         let fake = FakeW::new(&format!("echo $$ >$DIR/pid; {script}"));
         let log = failure(&fake.command(), &["--w.timeout=20s"], "unreadable");
         assert!(log.contains("it printed more than 16777216 bytes"), "{log}");
-        // Killed by then; what its shell had started is collected by init, a little later.
+        // It is killed by then. init collects the processes of its shell a little later.
         let group = format!("-{}", fake.read("pid").trim());
         until("its group is gone", || !signal("0", &group));
     }
@@ -145,7 +145,7 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
     for script in [
         "sleep 1000",
         "trap '' TERM; sleep 1000 & sleep 1000",
-        // The child holds the output open; its parent ends well.
+        // The child keeps the output open, while its parent exits with status 0.
         "cat $TABLE; sleep 1000 & exit 0",
         "exec >&- 2>&-; sleep 1000",
         "yes >&2",
@@ -204,15 +204,15 @@ fn counts_and_the_last_success_outlive_a_failure() {
     assert!(metrics.contains("what_w_runs_total{outcome=\"failed\"} 1\n"), "{metrics}");
 }
 
-/// A folder to put first into the PATH, with a `w` that is this script.
+/// A folder with this script as `w`, and a PATH that begins with it.
 fn path_with_w(script: &str) -> (FakeW, String) {
     let fake = FakeW::new(script);
     let folder = fake.folder.join("bin");
     fs::create_dir(&folder).unwrap();
-    // A link to the shell would not know its script; BusyBox and procps know themselves by name, and so does this one.
+    // A link to the shell would not find its script. Like BusyBox and procps, this program is found by its name.
     let wrapper = format!("#!/bin/sh\nexec sh {}/w \"$@\"\n", fake.folder.display());
     let file = folder.join("w");
-    // Written by another process, so that none that is forked meanwhile keeps it open for writing.
+    // Another process writes it, because a process that is forked at this moment would inherit the open file.
     let mut install = std::process::Command::new("sh");
     install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", &wrapper]).arg(&file);
     assert!(install.status().unwrap().success());
@@ -231,7 +231,7 @@ fn where_the_default_option_is_refused_plain_w_is_run_and_remembered() {
     }
     assert_eq!(fake.read("asked"), "w-i\nw\nw\nw\n");
     assert!(exporter.metrics().contains("what_w_runs_total{outcome=\"ok\"} 4\n"));
-    // A machine without session files has its say besides.
+    // A machine without session files logs another line.
     let log = exporter.log().join("\n");
     assert!(!log.contains("failed"), "{log}");
 }
@@ -268,7 +268,7 @@ fn entries_without_a_process_are_logged_once() {
     exporter.metrics();
     fake.becomes("sed 's/ 3 users/4 users/' $TABLE");
     let metrics = exporter.metrics();
-    // It is not w of this host, so it is not known what it can see.
+    // The command is not this host's w, so it is not known what it can see.
     assert!(!metrics.contains("what_session_source_visible"), "{metrics}");
     let log = exporter.log();
     assert_eq!(log.len(), 2, "{log:#?}");
@@ -278,7 +278,7 @@ fn entries_without_a_process_are_logged_once() {
 #[test]
 fn without_utc_there_are_no_login_times_and_the_log_and_the_page_say_why() {
     let fake = FakeW::new("");
-    // Half a day away from now, in whichever half of the day this is.
+    // Half a day before or after now.
     let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 3600;
     let away = (hours + 12) % 24;
     fake.becomes(&format!("sed '1s/^ *..:/ {away:02}:/' $TABLE"));

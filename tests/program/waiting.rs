@@ -1,4 +1,4 @@
-//! Clients that wait for `w`, and those that can't.
+//! Clients that wait for `w`, and clients that cannot wait.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::harness::{Answer, Exporter, FakeW, program, promised, until};
 
-/// A `w` that waits until the test lets it go on.
+/// A `w` that waits until the test allows it to go on.
 const UNTIL_GO: &str =
     "touch $DIR/running; while ! test -e $DIR/go; do sleep 0.02; done; cat $TABLE";
 
@@ -33,7 +33,7 @@ fn go(fake: &FakeW) {
 fn what_needs_no_w_is_answered_while_all_others_wait_for_it() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
-    // More than can wait, and half of them hang up.
+    // More than can wait, and half of them disconnect.
     let mut waiting: Vec<TcpStream> = (0..300).map(|_| scrape(&exporter, "")).collect();
     until("w runs", || is_running(&fake));
     waiting.drain(..150);
@@ -72,7 +72,7 @@ fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
     let mut first = scrape(&exporter, "");
     until("w runs", || is_running(&fake));
     let mut others: Vec<TcpStream> = (0..20).map(|_| scrape(&exporter, "")).collect();
-    // They have all been read when the exporter has a thread for each.
+    // When the exporter has a thread for each, all have been read.
     until("all are read", || exporter.status("Threads") >= 27);
     thread::sleep(Duration::from_millis(50));
     go(&fake);
@@ -153,7 +153,7 @@ fn kept_connections_make_room_for_new_ones_and_lose_no_request() {
         Answer::read_one(stream)
     };
     let mut kept: Vec<TcpStream> = (0..256).map(|_| exporter.connect()).collect();
-    // Beyond 192 each is told that its answer is the last one.
+    // Beyond 192 connections, each answer announces that it is the last one.
     kept.retain_mut(|stream| ask(stream).header("Connection") == Some("keep-alive"));
     assert!((1..=192).contains(&kept.len()), "{} are kept", kept.len());
     let _silent: Vec<TcpStream> = (kept.len()..256).map(|_| exporter.connect()).collect();

@@ -1,5 +1,5 @@
-//! Whatever `w` prints is read or refused, and rendered to text that is UTF-8; never a panic, never more rows than lines, of uutils' `w`
-//! never more or fewer than its first line counts, and no value that `w` can't know.
+//! Any output of `w` is read or refused, and rendered to UTF-8 text. There is no panic, there are never more rows than lines, uutils' `w` has
+//! as many rows as its first line counts, and no value is one that `w` cannot know.
 
 #![no_main]
 

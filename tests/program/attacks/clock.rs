@@ -1,4 +1,4 @@
-//! The clock is set an hour back and forward, as on a machine whose time was wrong at start.
+//! The clock is set an hour back and forward, as on a machine whose time was wrong when it started.
 
 use std::{
     fs,
@@ -122,7 +122,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
     }
 }
 
-/// libfaketime shifts what the program takes for the time of day, and leaves the elapsed time alone.
+/// libfaketime shifts the time of day for the program, and leaves the monotonic clock alone.
 #[test]
 #[ignore = "needs Debian's faketime"]
 fn the_program_does_not_mind_its_clock_being_set() {
@@ -141,7 +141,7 @@ fn the_program_does_not_mind_its_clock_being_set() {
         let exporter = Exporter::start(&mut command);
         let first = last_success(&exporter.metrics());
         fs::write(&file, shift).unwrap();
-        // A second later the old result is still served, although the clock says an hour.
+        // A second later the result is still cached, although an hour has passed by the clock.
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(1) {
             none_negative(&exporter.metrics());

@@ -19,7 +19,7 @@ use crate::{
 
 const LONG: Bounds = Bounds { time: Duration::from_secs(10), ..USUAL };
 
-/// Runs `w` for each scrape, so that an attack is in the way of that too.
+/// Runs `w` for each scrape, so that an attack affects that too.
 fn busy() -> Exporter {
     let fake = FakeW::new("cat $TABLE");
     exporter(&format!("cat {}/table", fake.folder.display()), &["--scrape.interval=0"])
@@ -94,7 +94,7 @@ fn pipelined_requests_that_are_never_read() {
     });
 }
 
-/// Four clients that send the same again and again, and read nothing; each comes again when it is thrown out.
+/// Four clients that repeat the same request and read nothing. Each connects again when its connection is closed.
 fn endless(target: &Target, first: &[u8], again: &[u8]) {
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -107,7 +107,7 @@ fn endless(target: &Target, first: &[u8], again: &[u8]) {
                     let mut sent = stream.write_all(first);
                     while target.is_on() && sent.is_ok() {
                         sent = stream.write_all(again);
-                        // Nobody takes it: it waits, and keeps its connection.
+                        // The request cannot be sent now. It waits, and keeps its connection.
                         while target.is_on()
                             && sent
                                 .as_ref()
@@ -191,7 +191,7 @@ fn readers_of_a_large_answer_that_never_read() {
         let mut readers: Vec<_> = (0..256).map(|_| ask()).collect();
         target.full_force();
         while target.is_on() {
-            // Who was not let in comes again; who has an answer leaves it where it is.
+            // A client that was refused connects again. A client that was answered does not read the answer.
             for reader in &mut readers {
                 let is_in = reader.as_ref().is_some_and(|stream| match stream.peek(&mut [0]) {
                     Ok(count) => count > 0,

@@ -1,4 +1,4 @@
-//! A local user who is not the exporter's, and a start with too little.
+//! Another local user, and a start with too few resources.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use std::{
 
 use crate::harness::{Exporter, FakeW, program};
 
-/// Looks for the exporters' inner sockets as fast as it can, and asks for what aborts tiny_http.
+/// Looks for the exporters' inner sockets as fast as it can, and sends a request that aborts tiny_http.
 struct Racer {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,

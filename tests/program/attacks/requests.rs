@@ -15,8 +15,8 @@ fn quiet() -> Exporter {
     exporter(&format!("cat {}/table", fake.folder.display()), &[])
 }
 
-/// Sends each of them, holds the status of its answers (empty: closed without one) against what is expected, and shows that
-/// nothing of it is left behind.
+/// Sends each request and compares the statuses of the answers with the expected ones (empty: closed without an answer). Then checks that
+/// threads and descriptors are as before.
 fn answered(requests: &[(&[u8], &[u16])]) {
     let _alone = alone();
     let mut exporter = quiet();
@@ -36,7 +36,7 @@ fn answered(requests: &[(&[u8], &[u16])]) {
     stops_at_once(&mut exporter);
 }
 
-/// These requests ask for the connection to be closed, unless it is the refusal that has to close it.
+/// These requests ask to close the connection, except where the refusal must close it.
 #[test]
 fn odd_requests_get_a_right_answer_or_a_right_refusal() {
     let long = [b"GET /".as_slice(), &[b'x'; 9000], b" HTTP/1.1\r\n\r\n"].concat();
@@ -90,7 +90,7 @@ fn a_client_of_http_1_0_is_answered_so_that_it_understands() {
         let answer = ask(exporter.address(), request.as_bytes(), Duration::from_secs(5)).unwrap();
         String::from_utf8(answer).unwrap()
     };
-    // Closed by itself, although it was not asked to.
+    // The exporter closes it, although the request did not ask for that.
     let answer = ask("");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");

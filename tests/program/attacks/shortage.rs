@@ -1,4 +1,4 @@
-//! Descriptors, threads or memory run out, at any point of what the exporter does, and come back.
+//! Descriptors, threads or memory run out at any point, and become available again.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Sets a soft limit of a running process.
 fn limit(exporter: &Exporter, resource: &str, value: &str) {
-    // As the user that it runs as: another one's limits can't be set everywhere, not even by root.
+    // As the exporter's user: on some systems not even root can set another user's limits.
     let user = exporter.status("Uid").to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", "--pid"]);
@@ -29,7 +29,7 @@ fn limit(exporter: &Exporter, resource: &str, value: &str) {
     assert!(command.status().unwrap().success());
 }
 
-/// What clients do while it is short of something: whether they are answered does not matter now.
+/// What clients do during the shortage. They need not be answered.
 fn clients(exporter: &Exporter, paths: &[&str]) {
     let idle: Vec<TcpStream> =
         (0..6).filter_map(|_| TcpStream::connect(exporter.address()).ok()).collect();
@@ -42,7 +42,7 @@ fn clients(exporter: &Exporter, paths: &[&str]) {
     }
 }
 
-/// With the limit at each of these values in turn, and back at the old one after each, it serves again.
+/// Sets the limit to each of these values and then back. After each, the exporter must serve again.
 fn is_served_again(exporter: &mut Exporter, resource: &str, values: &[u64], enough: &str) {
     let calm = Calm::of(exporter);
     let mut missed = 0;
@@ -84,12 +84,12 @@ fn descriptors() {
     let mut exporter = exporter(&fake.command(), &["--scrape.interval=0"]);
     Calm::of(&exporter);
     let used = exporter.descriptors() as u64;
-    // From less than it has open to enough for a scrape beside clients of before that still linger.
+    // From less than it has open to enough for a scrape while earlier clients are still connected.
     let values: Vec<u64> = (used - 2..used + 12).chain([used + 100]).collect();
     is_served_again(&mut exporter, "nofile", &values, "1024");
 }
 
-/// Starts with so much address space at the most, in KB; `None` if it ended at once, with status 1 and a line that is no panic.
+/// Starts with at most this much address space, in KB; `None` if it exits at once, with status 1 and one line that is not a panic.
 fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()]);
@@ -104,7 +104,7 @@ fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
     None
 }
 
-/// It serves, or ends so that its supervisor can start it again, and never lives on without an answer.
+/// It serves, or it exits so that its supervisor can restart it. It never runs without answering.
 #[test]
 #[ignore = "takes long"]
 fn memory() {
@@ -137,7 +137,7 @@ fn memory() {
     }
 }
 
-/// The limit is that of a user, so this one has nothing else running.
+/// The limit applies to a user, so this user runs no other processes.
 #[test]
 #[ignore = "needs root"]
 fn threads() {
@@ -155,7 +155,7 @@ fn threads() {
     is_served_again(&mut exporter, "nproc", &values, "1000");
 }
 
-/// A folder that every user can read, with the binary and a table.
+/// A folder with the binary and a table that every user can read.
 struct Home(PathBuf);
 
 impl Home {

@@ -1,4 +1,4 @@
-//! An exporter under attack: a well-behaved client scrapes meanwhile, and afterwards everything is as before.
+//! Attacks an exporter while a well-behaved client scrapes it. Afterwards everything must be as before.
 
 use std::{
     fs,
@@ -15,25 +15,25 @@ use std::{
 
 use crate::harness::{Exporter, PATIENCE, PROGRAM, promised, within};
 
-/// How soon everything must be as before.
+/// The time within which everything must be as before.
 pub fn recovery() -> Duration {
     promised(Duration::from_secs(5))
 }
 
 /// What must hold during an attack.
 pub struct Bounds {
-    /// How long it lasts at least, once it is at its full force.
+    /// The minimum duration at full force.
     pub time: Duration,
-    /// How soon a well-behaved client is answered.
+    /// The time within which a well-behaved client is answered.
     pub answered: Duration,
-    /// How much memory may have been resident at a time.
+    /// The largest resident memory that is allowed.
     pub resident_mb: u64,
 }
 
 pub const USUAL: Bounds =
     Bounds { time: Duration::from_secs(2), answered: Duration::from_secs(1), resident_mb: 16 };
 
-/// Whom to attack, and until when.
+/// The exporter to attack, and until when.
 pub struct Target {
     pub address: SocketAddr,
     on: AtomicBool,
@@ -45,12 +45,12 @@ impl Target {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// From here the attack's time counts.
+    /// The attack's time begins here.
     pub fn full_force(&self) {
         self.at_full_force.store(true, Ordering::Relaxed);
     }
 
-    /// Stays as it is until the attack is over.
+    /// Waits until the attack is over.
     pub fn hold(&self) {
         self.full_force();
         while self.is_on() {
@@ -67,7 +67,7 @@ impl Target {
     }
 }
 
-/// Ends the attack also when an assertion fails in the middle of it.
+/// Ends the attack, also if an assertion fails during it.
 struct EndsIt<'t>(&'t Target);
 
 impl Drop for EndsIt<'_> {
@@ -81,7 +81,7 @@ pub fn binary_path() -> String {
     std::env::var("EXPORTER_BINARY").unwrap_or_else(|_| PROGRAM.to_owned())
 }
 
-/// The binary under test, with the file limit that a service usually has.
+/// The binary under test, with the usual limit of open files of a service.
 pub fn binary() -> Command {
     let path = binary_path();
     let mut command = Command::new("sh");
@@ -99,13 +99,13 @@ pub fn exporter(w: &str, arguments: &[&str]) -> Exporter {
     Exporter::start(binary().args(["--w.command", w]).args(arguments))
 }
 
-/// One at a time: two attacks at once would measure each other.
+/// One at a time, because two attacks would disturb each other's measurements.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Attacks an exporter until the time is over, and another one until it is told to stop in the middle of it.
+/// Attacks one exporter until the time is over, and another one that is stopped during the attack.
 pub fn siege(start: impl Fn() -> Exporter, bounds: &Bounds, attack: impl Fn(&Target) + Sync) {
     let _alone = alone();
     let exporter = start();
@@ -140,7 +140,7 @@ pub fn siege(start: impl Fn() -> Exporter, bounds: &Bounds, attack: impl Fn(&Tar
 }
 
 pub fn resident_is_bound(kilobytes: u64, megabytes: u64) -> bool {
-    // A debug binary is larger than the one that people run.
+    // A debug binary is larger than a release binary.
     std::env::var_os("EXPORTER_BINARY").is_none() || kilobytes < megabytes * 1024
 }
 
@@ -161,7 +161,7 @@ impl Address for String {
     }
 }
 
-/// Does something while an attack is on.
+/// Does something during an attack.
 pub fn under<R>(
     address: &impl Address,
     attack: impl Fn(&Target) + Sync,
@@ -179,7 +179,7 @@ pub fn under<R>(
     })
 }
 
-/// Tells it to stop; it ends well within a second.
+/// Stops it. It must exit with status 0 within a second.
 pub fn stops_at_once(exporter: &mut Exporter) -> Duration {
     let began = Instant::now();
     exporter.signal("TERM");
@@ -190,7 +190,7 @@ pub fn stops_at_once(exporter: &mut Exporter) -> Duration {
     took
 }
 
-/// Scrapes as Prometheus does, on a connection of its own.
+/// Scrapes as Prometheus does, on a new connection.
 pub fn scrape(address: SocketAddr, limit: Duration) -> Result<Duration, String> {
     let began = Instant::now();
     let answer =
@@ -222,7 +222,7 @@ pub fn ask(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Vec<u
     Ok(answer)
 }
 
-/// What an exporter uses while nobody is there.
+/// What an exporter uses without clients.
 pub struct Calm {
     threads: u64,
     descriptors: usize,
@@ -255,7 +255,7 @@ impl Calm {
         assert!(!log.iter().any(|line| line.contains("panic")), "{log:#?}");
     }
 
-    /// Threads and descriptors are as before, and there is no child, dead or alive.
+    /// Threads and descriptors are as before, and there are no children, not even zombies.
     pub fn uses_no_more(&self, exporter: &Exporter, time: Duration) {
         within(time, "threads and descriptors as before", || {
             exporter.status("Threads") <= self.threads && exporter.descriptors() <= self.descriptors
@@ -264,7 +264,7 @@ impl Calm {
     }
 }
 
-/// A file of the size and form that `w` would print with that many users.
+/// A table as `w` would print it with this many users.
 pub fn crowd(folder: &std::path::Path, sessions: usize) -> String {
     let mut table = format!(
         " 00:17:39 up  1:25, {sessions} users,  load average: 2.72, 2.33, 1.90\n\

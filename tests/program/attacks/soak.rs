@@ -1,4 +1,4 @@
-//! Hours in a minute: many scrapes, many runs of `w`, some of which fail, and nothing grows. `SOAK_SECONDS` makes it longer.
+//! Hours of use in a minute: many scrapes and runs of `w`, some of which fail. Nothing may grow. `SOAK_SECONDS` makes it longer.
 
 use std::{
     io::Write,
@@ -12,7 +12,7 @@ use crate::{
     harness::{Answer, Exporter, FakeW, PATIENCE},
 };
 
-/// Scrapes a second by each of four clients: two that keep their connection, and two that come anew each time.
+/// Scrapes per second by each of four clients. Two keep their connection, and two connect for each scrape.
 const PACE: u32 = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ impl Usage {
 fn soak() {
     let _alone = alone();
     let seconds = std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
-    // One process number in ten ends so.
+    // One process number in ten ends with this digit.
     let fake = FakeW::new("");
     let w = fake.folder.join("w");
     let table = fake.folder.join("table");
@@ -88,7 +88,7 @@ fn soak() {
     calm.uses_no_more(&exporter, recovery());
 }
 
-/// Scrapes at its pace until the end, and says how often; every one is answered.
+/// Scrapes at this rate until the end. Every scrape must be answered. Returns their number.
 fn client(exporter: &Exporter, keeps: bool, end: Instant) -> u32 {
     let mut kept: Option<TcpStream> = keeps.then(|| exporter.connect());
     let mut count = 0;
@@ -113,7 +113,7 @@ fn client(exporter: &Exporter, keeps: bool, end: Instant) -> u32 {
     count
 }
 
-/// The most that was used at a time between a tenth and a half of the time, and in its last half.
+/// The largest use from a tenth to half of the time, and in the last half.
 fn watch(exporter: &Exporter, began: Instant, end: Instant) -> [Usage; 2] {
     let whole = end - began;
     let mut halves = [None, None];

@@ -1,4 +1,4 @@
-//! A `w` that does everything wrong, a thousand times over.
+//! A `w` that fails in all ways, a thousand times.
 
 use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command, time::Duration};
 
@@ -19,7 +19,7 @@ const PRINTS_NOTHING: &str = "exit 0";
 const CHANGES: &str = "head -n $((2 + $(wc -l <$DIR/runs) % 4)) $TABLE";
 const FAILS: &str = "cat $TABLE; exit 1";
 
-/// Each with its outcome and how many of a hundred runs it is.
+/// Each kind with its outcome and its share in percent.
 const KINDS: [(&str, &str, u32); 9] = [
     (HANGS, "timeout", 2),
     (HOLDS, "timeout", 2),
@@ -32,7 +32,7 @@ const KINDS: [(&str, &str, u32); 9] = [
     (FAILS, "failed", 16),
 ];
 
-/// A `w` that is each kind in turn, and writes down its process group.
+/// A `w` that is each kind in turn, and records its process group.
 fn of_all_kinds() -> FakeW {
     let mut script =
         String::from("echo $$ >>$DIR/groups\nn=$(wc -l <$DIR/runs)\ncase $((n % 100)) in\n");
@@ -63,13 +63,13 @@ fn a_thousand_runs_leave_nothing_behind() {
     calm.uses_no_more(&exporter, recovery());
     let resident = exporter.status("VmHWM");
     println!("{resident} KB resident at most");
-    // 16 MiB of output are kept at a time, and none of it afterwards.
+    // Up to 16 MiB of output are kept during a run, and nothing afterwards.
     assert!(resident_is_bound(resident, 32), "{resident} KB");
     assert!(resident_is_bound(exporter.status("VmRSS"), 16));
     stops_at_once(&mut exporter);
 }
 
-/// In a process namespace of its own, where what `w` leaves behind becomes the exporter's child.
+/// In a PID namespace where the exporter inherits the processes that `w` leaves.
 #[test]
 #[ignore = "takes long, and needs root"]
 fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
@@ -92,7 +92,7 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
         let links = processes().map(|process| fs::read_link(format!("/proc/{process}/ns/pid")));
         links.filter(|link| link.as_ref().is_ok_and(|link| *link == namespace)).count()
     };
-    // Those that forked away end by themselves; their remains are collected after the next run.
+    // Processes that left the group end by themselves. They are collected after the next run.
     within(recovery(), "it is the only process", || {
         scrape(exporter.address(), recovery()).unwrap();
         inhabitants() == 1
@@ -103,10 +103,10 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
     assert!(took < promised(Duration::from_secs(1)), "{took:?}");
 }
 
-/// Scrapes until it ran a thousand times more, and holds the outcomes against what the kinds should give.
+/// Scrapes until `w` ran a thousand more times, and compares the outcomes with those of the kinds.
 fn run_a_thousand(exporter: &Exporter) {
     let counted = || -> Vec<u64> {
-        // Within this result, the run that made it is counted.
+        // The result counts the run that made it.
         let metrics = exporter.metrics();
         let count = |outcome| {
             let name = format!("what_w_runs_total{{outcome=\"{outcome}\"}} ");
@@ -135,7 +135,7 @@ fn processes() -> impl Iterator<Item = String> {
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The process group of a process that there still is.
+/// The process group of a process that still exists.
 fn group(process: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, figures) = stat.rsplit_once(") ")?;

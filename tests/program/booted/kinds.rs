@@ -1,4 +1,4 @@
-//! The kinds of logins, and what the exporter shows of each on three systems: the cells of the README's table.
+//! Every kind of login, and what the exporter shows of it on three systems. These are the cells of the README's table.
 
 use std::{
     thread,
@@ -11,7 +11,7 @@ use crate::{
     harness::{PATIENCE, samples, until},
 };
 
-/// The systems whose cells are tried, in the order of the columns.
+/// The systems that are tested, in the order of the columns.
 pub const SYSTEMS: [&str; 3] = ["Debian 11", "Debian 12", "Debian 13"];
 
 /// What is seen beside the session that something was started from: no, yes, without a terminal, or with no host in FROM.
@@ -57,7 +57,7 @@ pub const KINDS: [Kind; 16] = [
         "ssh -N -o PermitLocalCommand=yes -o LocalCommand='touch /tmp/in' $TO",
         [NO, NO, NO_TTY],
     ),
-    // agetty and login, on a pseudo terminal: what reads from it before login does is lost.
+    // agetty and login on a pseudo terminal. Input before login reads it is lost.
     kind(
         "console",
         "(until test -e /tmp/in; do sleep 0.3; echo touch /tmp/in; done; sleep 1000) |
@@ -69,7 +69,7 @@ pub const KINDS: [Kind; 16] = [
         "ssh -tt ${TO% *} root@192.0.2.7 'su - bob -c \"touch /tmp/in; sleep 1000\"'",
         [NO, NO, NO],
     ),
-    // sudo gives the command a terminal of its own, if sudoers has use_pty, and puts that into utmp.
+    // If sudoers has use_pty, sudo gives the command a new terminal and records it in utmp.
     within_ssh(
         "`sudo`",
         "ssh -tt $TO 'sudo -u bob sh -c \"touch /tmp/in; sleep 1000\"'",
@@ -95,7 +95,7 @@ pub const KINDS: [Kind; 16] = [
         "timeout 2 ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"'; mv /tmp/begun /tmp/in",
         [NO, NO, NO],
     ),
-    // As the script mosh does it. What is typed before the connection stands is sent when it does.
+    // As the script mosh does. Input before the connection is established is sent later.
     kind(
         "`mosh`",
         "set -- $(ssh -tt $TO 'mosh-server new -s -p 60001 -l LANG=C.UTF-8' | grep CONNECT | tr -d '\\r')
@@ -123,7 +123,7 @@ pub const KINDS: [Kind; 16] = [
 
 const KIND_LOG: &str = "journalctl --no-pager --output cat --unit kind | tail -n 20";
 
-/// Has somebody in by each kind, and holds what is seen against its cell.
+/// Logs in by each kind, and compares what is seen with the cell.
 pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
     let column = SYSTEMS.iter().position(|name| *name == system).unwrap();
     machine.says(&format!(
@@ -147,7 +147,7 @@ pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        // Some write their entry after that, and what is gone takes a moment to go. It has to stay as it is for a while.
+        // Some record their entry later, and ended sessions take a moment to disappear. So the result must be stable for a while.
         let mut seen = String::new();
         let mut since = Instant::now();
         while since.elapsed() < Duration::from_secs(1) {

@@ -1,4 +1,4 @@
-//! Users of a machine, and how they come in.
+//! Users of a machine, and their logins.
 
 use crate::{booted::machine::Machine, harness::until};
 
@@ -9,7 +9,7 @@ pub const FROM: &str = "192.0.2.7";
 pub const TO_ALICE: &str = "-q -F none -i /root/key -o BatchMode=yes -o StrictHostKeyChecking=no \
     -o UserKnownHostsFile=/dev/null alice@192.0.2.7";
 
-/// Makes alice and bob, lets root in over ssh as alice and as root, and alice use sudo.
+/// Makes alice and bob, allows root to log in over ssh as alice and as root, and allows alice to use sudo.
 pub fn prepare(machine: &Machine) {
     machine.says(
         "useradd --create-home --shell /bin/bash alice
@@ -24,7 +24,7 @@ pub fn prepare(machine: &Machine) {
     until("sshd", || machine.run(&format!("ssh {TO_ALICE} true")).status.success());
 }
 
-/// Logs alice in over ssh with a terminal, until she is thrown out.
+/// Logs alice in over ssh with a terminal. The session stays open.
 pub fn log_in(machine: &Machine) {
     machine.says(&format!(
         "ssh -tt {TO_ALICE} 'touch /tmp/in; exec sleep 1000' </dev/null >/dev/null 2>&1 &"

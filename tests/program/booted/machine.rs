@@ -1,4 +1,4 @@
-//! A Debian that is booted in a container of its own, and gone when dropped. Needs root.
+//! A Debian that is booted in a container and removed when dropped. Needs root.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub fn contrib(file: &str) -> String {
 }
 
 pub struct Machine {
-    /// Its death is that of all processes inside, see `BOOT`.
+    /// When it ends, all processes inside end, see `BOOT`.
     process: Child,
     /// PID 1 inside, as it is called outside.
     leader: String,
@@ -32,8 +32,8 @@ pub struct Machine {
     cgroup: String,
 }
 
-/// Run in a PID and a mount namespace of its own. Everything inside ends with the first process of the PID namespace, and the
-/// mounts with the last process; the tree itself stays clean under the overlay. systemd in a container wants its own cgroups.
+/// Runs in a new PID and mount namespace. Everything inside ends with the first process of the PID namespace, and the mounts end with the
+/// last process. The overlay keeps the tree unchanged. systemd in a container needs its own cgroups.
 const BOOT: &str = r#"
 tree=$1 folder=$2 cgroup=$3
 shift 3
@@ -60,7 +60,7 @@ impl Machine {
         let binds = folders.iter().map(|folder| format!("--bind-ro={folder}"));
         let arguments: Vec<String> = binds.chain(["--boot".to_owned()]).collect();
         let machine = Machine::start(suite, packages, &arguments);
-        // Running or degraded: what else failed is not ours. Earlier its socket is not there.
+        // Running or degraded, because other failed units do not matter here. Before that, its socket does not exist.
         until("systemd", || {
             let state = machine.run("systemctl is-system-running --wait").stdout;
             ["running", "degraded"].contains(&String::from_utf8(state).unwrap().trim())
@@ -107,7 +107,7 @@ impl Machine {
         let log = fs::File::create(folder.join("console")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().unwrap();
-        // Owned from here on, so that it ends whatever fails below.
+        // Owned from here on, so that it ends even if something below fails.
         let mut machine = Machine { process, leader: String::new(), folder, cgroup };
         until("PID 1 of the container", || {
             machine.leader = machine.find_leader().unwrap_or_default();
@@ -150,14 +150,14 @@ impl Machine {
         nsenter.args(["sh", "-c", script]).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// Runs a script that succeeds; gives what it printed, without the last line end.
+    /// Runs a script, which must succeed, and returns its output without the last line end.
     pub fn says(&self, script: &str) -> String {
         let output = self.run(script);
         assert!(output.status.success(), "{script}: {output:?}\n{}", self.console());
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Prints what a script says.
+    /// Prints the output of a script.
     pub fn say(&self, script: &str) {
         println!("{}", self.says(script));
     }

@@ -1,5 +1,4 @@
-//! Random requests, read by the exporter and by Python's h11. Both must find the same ones acceptable, but for the differences that
-//! are listed here.
+//! The exporter and Python's h11 read the same random requests. Both must accept the same ones, except for the differences listed here.
 
 use std::{
     io::{BufRead, BufReader, Lines, Read, Write},
@@ -16,10 +15,10 @@ use crate::{
 /// Each sends one to three requests.
 const CLIENTS: usize = 4000;
 
-/// Another one is taken from `INTEROP_SEED`.
+/// `INTEROP_SEED` sets another one.
 const SEED: u64 = 7;
 
-/// A difference that is meant.
+/// An intended difference.
 struct Difference {
     why: &'static str,
     /// How the verdicts of the exporter and of h11 begin.
@@ -135,11 +134,11 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// What one side makes of what a client sends: `accepted` for each request, and at last why it goes no further: `refused` and how,
-/// `over` where there is no other request or none may follow, or `unfinished`, which only h11 tells from that.
+/// The verdicts of one side: `accepted` for each request, and finally why it stops: `refused` with the reason, `over` if no other request
+/// follows or may follow, or `unfinished`, which only h11 distinguishes.
 type Verdicts = Vec<String>;
 
-/// h11, in a Python of its own.
+/// h11, in a separate Python process.
 struct H11 {
     process: Child,
     input: ChildStdin,
@@ -196,7 +195,7 @@ fn exporter_reads(exporter: &Exporter, sent: &[u8]) -> Verdicts {
     verdicts
 }
 
-/// The exporter refuses what is wrong as soon as it is certain, h11 when the head is whole.
+/// The exporter refuses a wrong request as soon as possible, h11 when the head is complete.
 fn agree(our: &str, their: &str) -> bool {
     match our.split(' ').next().unwrap() {
         "accepted" => their == "accepted",
@@ -205,9 +204,9 @@ fn agree(our: &str, their: &str) -> bool {
     }
 }
 
-/// A request on which both differ.
+/// A request with different verdicts.
 struct Request<'s> {
-    /// It, and what follows.
+    /// The request and everything after it.
     bytes: &'s [u8],
     /// The head with its empty line, each byte as a character.
     head: String,
@@ -281,7 +280,7 @@ fn is_host(value: &str) -> bool {
     !host.is_empty() && is_right && port.chars().all(|char| char.is_ascii_digit())
 }
 
-/// The first request on which both differ, with their verdicts.
+/// The first request with different verdicts.
 fn difference<'s>(
     ours: &Verdicts,
     theirs: &Verdicts,
@@ -290,7 +289,7 @@ fn difference<'s>(
 ) -> Option<(Request<'s>, [String; 2])> {
     let both = ours.iter().zip(theirs);
     let index = both.clone().position(|(our, their)| !agree(our, their))?;
-    // Up to there they agree, so that h11 knows where it begins.
+    // Up to there both agree, so h11 knows where the request begins.
     let begin = |index: usize| if index == 0 { 0 } else { ends[index - 1] };
     let mut request = Request::new(&sent[begin(index)..]);
     if index > 0 {
@@ -313,7 +312,7 @@ fn the_same_requests_are_acceptable_as_to_h11() {
     for _ in 0..CLIENTS {
         let sent = random::client(&mut random);
         let (theirs, ends) = h11.reads(&sent);
-        // Twice, as a client that has closed its side is not waited for on a busy machine.
+        // Twice, because on a busy machine the exporter may not wait for a client that has closed its side.
         let differs = || difference(&exporter_reads(&exporter, &sent), &theirs, &ends, &sent);
         let Some((request, [our, their])) = differs().and_then(|_| differs()) else { continue };
         let listed = DIFFERENCES.iter().position(|difference| {

@@ -1,4 +1,4 @@
-//! Proxies and load balancers before the exporter, with connections that are kept on both sides.
+//! Proxies and load balancers in front of the exporter, with persistent connections on both sides.
 
 use std::{
     fs,
@@ -56,7 +56,7 @@ impl Relay {
     }
 }
 
-/// A proxy, in the foreground and in a process group of its own.
+/// A proxy, in the foreground and in a separate process group.
 struct Proxy {
     process: Child,
     address: String,
@@ -106,7 +106,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Everything that a proxy could spoil. It is given a folder, its own address and that of the exporter.
+/// Checks everything that a proxy could break. A proxy gets a folder, its own address and the exporter's.
 fn passes_through(command: impl Fn(&Path, u16, &str) -> Command, more: impl Fn(&Proxy)) {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
@@ -143,7 +143,7 @@ fn formats_and_methods(proxy: &Proxy) {
     assert_eq!(proxy.ask("GET", "/", "").status, 200);
 }
 
-/// A proxy that keeps answers keeps none of these: who is gone is gone at once.
+/// A caching proxy does not cache these answers, so a user who logs out disappears at once.
 fn nothing_is_kept(proxy: &Proxy, fake: &FakeW) {
     fake.becomes("sed 's/alice/carol/' $TABLE");
     for path in ["/metrics", "/"] {

@@ -1,4 +1,4 @@
-//! Random requests: most of them nearly right, since those are where two readers differ.
+//! Random requests. Most of them are nearly correct, because two parsers differ on those.
 
 /// The same numbers for the same seed (SplitMix64).
 pub struct Random(pub u64);
@@ -24,7 +24,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// The usual one, or one time in so many another.
+    /// The usual value, or sometimes another.
     fn usually<'c, T: ?Sized>(&mut self, usual: &'c T, count: usize, others: &[&'c T]) -> &'c T {
         if self.one_in(count) { self.choose(others) } else { usual }
     }
@@ -148,7 +148,7 @@ const BODIES: &[&[u8]] = &[
     b"-1\r\n\r\n",
 ];
 
-/// What a mutation puts somewhere.
+/// What a mutation inserts.
 const ODD: &[&[u8]] = &[
     b"\r",
     b"\n",
@@ -172,7 +172,7 @@ const ODD: &[&[u8]] = &[
     b"a",
 ];
 
-/// What one client sends: up to three requests at once.
+/// The bytes that one client sends: up to three requests.
 pub fn client(random: &mut Random) -> Vec<u8> {
     let count = 1 + random.below(3);
     (0..count).flat_map(|_| request(random)).collect()
@@ -215,7 +215,7 @@ fn request(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Puts something odd somewhere, or takes something away.
+/// Inserts something odd at a random place, or removes something.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(2) {
         let start = random.below(bytes.len() + 1);

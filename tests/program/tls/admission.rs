@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Which clients are accepted.
 
 use std::{
     io::{Read, Write},
@@ -152,7 +152,7 @@ fn only_the_names_that_are_allowed_are_let_in() {
             Client::new(&files, Some("other")).get(&exporter.address, "/metrics", None).is_err()
         );
     }
-    // Whoever shows none has none of the names.
+    // A client without a certificate has none of the names.
     let files = Files::new(&format!(
         "{}  client_allowed_sans: [prometheus.example.com]\n",
         MUTUAL.replace("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")

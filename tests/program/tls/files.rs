@@ -70,7 +70,7 @@ impl Files {
         files
     }
 
-    /// Puts a file in place at once, as whoever renews certificates should.
+    /// Replaces a file at once, as a program that renews certificates should.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path("new"), text).unwrap();
         fs::rename(self.path("new"), self.path(name)).unwrap();

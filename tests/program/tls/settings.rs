@@ -6,7 +6,7 @@ use super::{
 };
 use crate::harness::{Exporter, FakeW, run};
 
-/// What is said of a file: one line, and the status for what the user must change.
+/// The error for a file: one line, and exit status 2.
 fn complaint(web: &str) -> String {
     let files = Files::new(web);
     let output = run(&["--web.config.file", &files.web(), "--once", "--w.command", "true"]);
