@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_interval_only_who_came_before_the_end_of_the_run_is_served() {
+    fn with_an_interval_of_zero_only_requests_from_before_the_end_of_the_run_share_it() {
         let (mut cache, time, _) = cache(Duration::ZERO);
         let before = time.get().instant;
         pass(&time, Duration::from_secs(1));

@@ -168,7 +168,7 @@ impl Exporter {
                 lost = Err(error);
                 return Next::GiveUp;
             }
-            site.answer_who_cannot_wait(&mut waiting, history);
+            site.answer_those_that_cannot_wait(&mut waiting, history);
             if waiting.is_empty() { Next::GiveUp } else { Next::Wait }
         });
         if let Some(snapshot) = snapshot {
@@ -200,7 +200,11 @@ impl Site {
         Ok(())
     }
 
-    fn answer_who_cannot_wait(&self, waiting: &mut Vec<(Route, Request)>, history: &mut History) {
+    fn answer_those_that_cannot_wait(
+        &self,
+        waiting: &mut Vec<(Route, Request)>,
+        history: &mut History,
+    ) {
         let now = Instant::now();
         let late =
             |request: &Request| request.times.deadline.is_some_and(|deadline| deadline <= now);

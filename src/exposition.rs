@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_answered_only_to_who_prefers_it() {
+    fn openmetrics_is_answered_only_if_the_scraper_prefers_it() {
         for (accept, format) in [
             ("", Format::Text),
             ("*/*", Format::Text),

@@ -42,7 +42,7 @@ fn table(rows: usize) -> Vec<u8> {
 
 /// Serves a table for an hour, as the program does. It ends with the test.
 fn serve(table: Vec<u8>) -> SocketAddr {
-    let (told, address) = mpsc::channel();
+    let (sender, address) = mpsc::channel();
     thread::spawn(move || {
         let run_w: RunW = Box::new(move |_| {
             RUNS.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +54,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
         };
         let scraper = Scraper::new(run_w, Box::new(clock::system), config.metrics.clone());
         let (mut exporter, _accepting) = Exporter::start(&config, scraper).unwrap();
-        told.send(exporter.address).unwrap();
+        sender.send(exporter.address).unwrap();
         exporter.answer_all().map(|_| ()).unwrap();
     });
     address.recv().unwrap()

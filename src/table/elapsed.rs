@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn procps_forms_are_told_apart_by_their_endings() {
+    fn procps_forms_are_distinguished_by_their_endings() {
         let read = |text| read(Interval::procps, text);
         assert_eq!(read("1.73s"), Some((1.73, Resolution::Second)));
         assert_eq!(read("60.00s"), Some((60.0, Resolution::Second)));

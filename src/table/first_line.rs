@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_are_counted_behind_the_uptime() {
+    fn the_users_are_counted_after_the_uptime() {
         let users = |line: &str| FirstLine::read(line.as_bytes()).users;
         assert_eq!(
             users(" 00:17:39 up  1:25, 34 users,  load average: 2.72, 2.33, 1.90"),

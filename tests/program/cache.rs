@@ -16,7 +16,7 @@ fn nothing_is_run_before_the_first_scrape() {
 }
 
 #[test]
-fn within_the_interval_the_last_result_is_served_again_to_the_byte() {
+fn within_the_interval_the_last_result_is_reused_to_the_byte() {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval", "1h"]);
     let first = exporter.metrics();
@@ -79,7 +79,7 @@ fn with_an_interval_of_zero_each_scrape_runs_w() {
 }
 
 #[test]
-fn a_failure_is_served_again_within_the_interval_too() {
+fn a_failure_is_cached_for_the_interval_too() {
     let fake = FakeW::new("exit 1");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval", "1h"]);
     assert_eq!(

@@ -191,7 +191,7 @@ fn they_are_accepted_by_what_reads_them() {
 }
 
 /// Starts the exporter after a script that hides something, in a separate mount namespace.
-fn hidden_behind(script: &str, namespaces: &[&str]) -> Exporter {
+fn with_something_hidden(script: &str, namespaces: &[&str]) -> Exporter {
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--kill-child", "--fork"]).args(namespaces);
     Exporter::start(unshare.args(["sh", "-c", &format!("{script}\nexec \"$@\""), "sh", PROGRAM]))
@@ -221,7 +221,7 @@ fn what_a_container_hides_each_gives_a_sign() {
         ("the group", &in_group, &[], "", ""),
         ("nothing hidden", "", &[], "", ""),
     ] {
-        let exporter = hidden_behind(script, namespaces);
+        let exporter = with_something_hidden(script, namespaces);
         let metrics = exporter.metrics();
         let sources = samples(&metrics, "session_source_visible");
         println!("{name}: users_reported {}, sessions {}", reported(&metrics), sessions(&metrics));

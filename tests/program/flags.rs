@@ -266,7 +266,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_told_with_status_1() {
+fn output_that_cannot_be_written_is_an_error_with_status_1() {
     for printed in ["--once", "--help"] {
         let full = File::create("/dev/full").unwrap();
         let mut command = program();
@@ -404,7 +404,7 @@ fn the_command_is_shown_only_when_asked_for() {
 }
 
 #[test]
-fn once_prints_what_a_scrape_gets_and_its_status_tells_if_w_failed() {
+fn once_prints_what_a_scrape_gets_and_its_status_shows_if_w_failed() {
     let fake = FakeW::new("cat $TABLE");
     let good = run(&["--once", "--w.command", &fake.command()]);
     assert_eq!(good.status.code(), Some(0));

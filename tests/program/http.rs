@@ -56,7 +56,7 @@ fn other_paths_are_404_and_other_methods_405() {
 }
 
 #[test]
-fn the_landing_page_shows_who_is_in_and_escapes_what_they_are_called() {
+fn the_landing_page_shows_who_is_logged_in_and_escapes_names() {
     let fake = FakeW::new("sed 's/alice    pts/<b>\\&\"'\"'\"'   pts/' $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     let page = exporter.get("/");

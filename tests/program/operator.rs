@@ -558,9 +558,11 @@ impl Alertmanager {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let hook = listener.local_addr().unwrap();
         let notifications = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&notifications);
+        let received = Arc::clone(&notifications);
         // Lives as long as the test.
-        thread::spawn(move || listener.incoming().flatten().for_each(|stream| take(stream, &told)));
+        thread::spawn(move || {
+            listener.incoming().flatten().for_each(|stream| take(stream, &received))
+        });
         let folder: PathBuf = folder();
         let configuration = format!(
             "{configuration}  - {{name: mail, webhook_configs: [{{url: 'http://{hook}/'}}]}}\n"
@@ -586,7 +588,9 @@ impl Alertmanager {
         let notifications = self.notifications.lock().unwrap();
         let mut latest = notifications.iter().rev().flat_map(alerts);
         latest
-            .find(|told| told["labels"]["alertname"] == alert && told["labels"]["user"] == user)
+            .find(|received| {
+                received["labels"]["alertname"] == alert && received["labels"]["user"] == user
+            })
             .cloned()
     }
 
@@ -617,7 +621,7 @@ impl Drop for Alertmanager {
 }
 
 /// Reads one POST, and keeps the notification in it.
-fn take(stream: TcpStream, told: &Mutex<Vec<Value>>) {
+fn take(stream: TcpStream, received: &Mutex<Vec<Value>>) {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     let mut line = String::new();
@@ -631,7 +635,7 @@ fn take(stream: TcpStream, told: &Mutex<Vec<Value>>) {
     let mut body = vec![0; length];
     if reader.read_exact(&mut body).is_ok() {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        told.lock().unwrap().push(body);
+        received.lock().unwrap().push(body);
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let _ = reader.into_inner().write_all(answer);
     }
@@ -662,16 +666,24 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
     let login = sshd.login(&mallory);
     for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
         until(alert, || {
-            alertmanager.last(alert, &mallory).is_some_and(|told| told["status"] == "firing")
+            alertmanager
+                .last(alert, &mallory)
+                .is_some_and(|received| received["status"] == "firing")
         });
-        let told = alertmanager.last(alert, &mallory).unwrap();
-        println!("{alert}: {}: {}", told["status"], told["annotations"]["description"]);
-        assert_eq!(told["labels"]["ip"], "127.0.0.1", "{told}");
-        let tty = told["labels"]["tty"].as_str().unwrap();
-        assert!(tty.starts_with("pts/"), "{told}");
-        let description = told["annotations"]["description"].as_str().unwrap();
-        assert!(description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")), "{told}");
-        assert!(told["annotations"]["runbook"].as_str().unwrap().contains("w -i"), "{told}");
+        let received = alertmanager.last(alert, &mallory).unwrap();
+        println!("{alert}: {}: {}", received["status"], received["annotations"]["description"]);
+        assert_eq!(received["labels"]["ip"], "127.0.0.1", "{received}");
+        let tty = received["labels"]["tty"].as_str().unwrap();
+        assert!(tty.starts_with("pts/"), "{received}");
+        let description = received["annotations"]["description"].as_str().unwrap();
+        assert!(
+            description.contains(&format!("User {mallory} on {tty} from 127.0.0.1")),
+            "{received}"
+        );
+        assert!(
+            received["annotations"]["runbook"].as_str().unwrap().contains("w -i"),
+            "{received}"
+        );
     }
     // Loopback is one of the known networks.
     assert_eq!(alertmanager.last("WhatForeignSource", &mallory), None);
@@ -679,10 +691,12 @@ fn a_login_of_an_unlisted_user_reaches_a_webhook_and_is_resolved_at_logout() {
     drop(login);
     for alert in ["WhatUnlistedUser", "WhatRemoteSession", "WhatNewLogin"] {
         until(&format!("the end of {alert}"), || {
-            alertmanager.last(alert, &mallory).is_some_and(|told| told["status"] == "resolved")
+            alertmanager
+                .last(alert, &mallory)
+                .is_some_and(|received| received["status"] == "resolved")
         });
-        let told = alertmanager.last(alert, &mallory).unwrap();
-        println!("{alert}: {} at {}", told["status"], told["endsAt"]);
+        let received = alertmanager.last(alert, &mallory).unwrap();
+        println!("{alert}: {} at {}", received["status"], received["endsAt"]);
     }
 }
 

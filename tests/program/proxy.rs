@@ -158,10 +158,10 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
         until("nginx's line", || status.is_none() || nginx.statuses().len() > before);
         assert_eq!(prometheus.query("what_up").len(), 0);
         drop(prometheus);
-        let told = nginx.statuses().split_off(before);
-        println!("{settings}{told:?}");
-        assert_eq!(told.first().map(String::as_str), status);
-        assert!(told.iter().all(|told| Some(told.as_str()) == status), "{told:?}");
+        let statuses = nginx.statuses().split_off(before);
+        println!("{settings}{statuses:?}");
+        assert_eq!(statuses.first().map(String::as_str), status);
+        assert!(statuses.iter().all(|statuses| Some(statuses.as_str()) == status), "{statuses:?}");
     }
     assert_eq!(fake.runs(), runs, "a refused scrape came through");
 }

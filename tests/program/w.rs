@@ -159,7 +159,7 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
 }
 
 #[test]
-fn what_is_left_behind_is_killed_after_a_good_run_too() {
+fn leftover_processes_are_killed_after_a_good_run_too() {
     let fake = FakeW::new("echo $$ >$DIR/pid; sleep 1000 >/dev/null 2>&1 & cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
     assert!(exporter.metrics().contains("user=\"alice\""));

@@ -84,7 +84,7 @@ fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
 }
 
 #[test]
-fn who_cannot_wait_for_w_is_answered_in_time_and_alone() {
+fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
     let began = Instant::now();

@@ -72,7 +72,7 @@ impl Drop for Racer {
 }
 
 #[test]
-fn a_local_user_who_watches_for_the_inner_socket_is_never_in() {
+fn a_local_user_who_watches_for_the_inner_socket_is_never_accepted() {
     let fake = FakeW::new("cat $TABLE");
     let racer = Racer::start();
     for start in 0..30 {

@@ -212,13 +212,13 @@ pub fn scrape(address: SocketAddr, limit: Duration) -> Result<Duration, String> 
 
 /// Sends these bytes and reads to the end.
 pub fn ask(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
-    let told = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    let failed_to = |what: &str, error: std::io::Error| format!("{what}: {error}");
     let mut stream =
-        TcpStream::connect_timeout(&address, limit).map_err(|error| told("connect", error))?;
+        TcpStream::connect_timeout(&address, limit).map_err(|error| failed_to("connect", error))?;
     stream.set_read_timeout(Some(limit)).unwrap();
-    stream.write_all(request).map_err(|error| told("send", error))?;
+    stream.write_all(request).map_err(|error| failed_to("send", error))?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(|error| told("receive", error))?;
+    stream.read_to_end(&mut answer).map_err(|error| failed_to("receive", error))?;
     Ok(answer)
 }
 

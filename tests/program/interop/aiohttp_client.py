@@ -1,4 +1,4 @@
-"""Asks with aiohttp: aiohttp_client.py URL PARALLEL COUNT. Prints the status or the error of each answer."""
+"""Sends requests with aiohttp: aiohttp_client.py URL PARALLEL COUNT. Prints the status or the error of each answer."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Asks with requests: requests_client.py URL PARALLEL COUNT. Prints the status or the error of each answer."""
+"""Sends requests with requests: requests_client.py URL PARALLEL COUNT. Prints the status or the error of each answer."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ sessions = local()
 
 
 def ask(number):
-    """Every other time on a kept connection."""
+    """Every second request uses a persistent connection."""
     if not hasattr(sessions, "kept"):
         sessions.kept = requests.Session()
     asker = sessions.kept if number % 2 else requests

@@ -1,4 +1,4 @@
-"""How h11 reads what a server receives.
+"""Shows how h11 reads what a server receives.
 
 Each line of standard input is what one client sends, in hexadecimal. Each line of standard output lists what h11 makes of it, a
 tab between: "accepted END" for each request, with the number of bytes up to its end, and at last why it goes no further.

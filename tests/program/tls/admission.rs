@@ -212,7 +212,7 @@ fn the_time_of_a_refusal_does_not_tell_who_is_known() {
 }
 
 #[test]
-fn http_without_tls_is_told_what_is_wrong() {
+fn http_without_tls_gets_an_answer_that_says_what_is_wrong() {
     let files = Files::new(MUTUAL);
     let exporter = exporter(&files);
     for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.0\r\n\r\n", "P"] {
