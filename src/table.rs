@@ -182,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn more_users_than_rows_are_noticed() {
+        for (users, is_fewer) in [(0, false), (1, false), (2, true), (34, true)] {
+            let first = format!(" 00:17:39 up  1:25, {users} users,  load average: 2.72\n");
+            let text = format!("{first}{HEADER}{ROW}");
+            let table = read(text.as_bytes());
+            let fewer = table.map(|table| table.lists_fewer_than_it_counts());
+            assert_eq!(fewer.ok(), Some(is_fewer), "{users}");
+        }
+        let uncounted = format!("{HEADER}{ROW}");
+        let fewer = read(uncounted.as_bytes()).map(|table| table.lists_fewer_than_it_counts());
+        assert_eq!(fewer.ok(), Some(false));
+    }
+
+    #[test]
     fn what_is_no_table_is_refused_with_its_reason() {
         assert_eq!(complaint(""), "it printed nothing");
         assert_eq!(complaint(&format!("{HEADER}alice")), "its last line is cut off");
@@ -191,6 +205,7 @@ mod tests {
             complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
             "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
         );
+        assert_eq!(complaint("\nBENUTZER TTY\n"), "its header is not known: \"BENUTZER TTY\"");
         assert_eq!(
             complaint(" 10:00:00 up 1 day,  0 user\n"),
             "no header follows its first line: \" 10:00:00 up 1 day,  0 user\""
@@ -312,6 +327,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_row_that_fits_no_layout_of_its_header_is_not_blamed_on_uutils() {
+        let header = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n";
+        let first = " 10:00:00 up 3 min,  2 users,  load average: 0.00, 0.00, 0.00\n";
+        assert_eq!(
+            complaint(&format!("{first}{header}\n")),
+            "row 1 does not fit the header in column USER"
+        );
     }
 
     #[test]

@@ -380,6 +380,8 @@ mod tests {
         for method in ["POST", "PUT", "DELETE", "TRACE"] {
             assert_eq!(get(&format!("{method} / HTTP/1.1"), "Host: x\r\n"), Err(405), "{method}");
         }
+        let head = get("HEAD / HTTP/1.1", "Host: x\r\n");
+        assert_eq!(head.map(|request| request.method), Ok(Method::Head));
         for target in ["*", "/metrics", "http://x/"] {
             let request = get(&format!("OPTIONS {target} HTTP/1.1"), "Host: x\r\n");
             assert_eq!(request.map(|request| request.method), Ok(Method::Options), "{target}");
@@ -419,6 +421,7 @@ mod tests {
             ("GET / HTTP/1.1", "Host: a/b@c\r\n", 400),
             ("GET / HTTP/1.1", "Host: a:99999x\r\n", 400),
             ("GET / HTTP/1.1", "Host: [::1\r\n", 400),
+            ("GET / HTTP/1.1", "Host: [a/b]\r\n", 400),
             ("GET / HTTP/1.1", "Host:\r\n", 400),
             ("GET / HTTP/1.1", "Host: \u{fc}\r\n", 400),
             ("GET / HTTP/1.1", "Host\r\n", 400),
@@ -453,6 +456,8 @@ mod tests {
         assert!(get(&line(8000), &field(8192)).is_ok());
         assert_eq!(get(&line(8001), "Host: x\r\n"), Err(414));
         assert_eq!(get(&line(100), &field(8193)), Err(431));
+        assert_eq!(get(&line(8000), &field(8193)), Err(431));
+        assert_eq!(status(&"x".repeat(8001)), Err(0), "its end may follow");
         assert_eq!(status(&"x".repeat(8002)), Err(414), "without an end");
         assert_eq!(get("GET / HTTP/1.1", &"a:b\r\n".repeat(101)), Err(431));
     }

@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(read("47:59m"), Some((172_740.0, Resolution::Minute)));
         assert_eq!(read("2days"), Some((172_800.0, Resolution::Day)));
         assert_eq!(read("1000days"), Some((86_400_000.0, Resolution::Day)));
+        assert_eq!(read("9999999999days"), Some((863_999_999_913_600.0, Resolution::Day)));
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
             ":01",
             "days",
             "1:00h",
-            "99999999999days",
+            "10000000000days",
             "0.00",
         ] {
             assert_eq!(read(Interval::procps, text), None, "{text}");
