@@ -1,6 +1,6 @@
 //! Measures what the exporter adds. Its answers are compared with a bare tiny_http server that returns constant data of the same size,
-//! and a scrape that runs `w` with `w` alone. Both sides run alternately on one core, with the client on another. It also measures the
-//! time from the start to the first answer.
+//! and a scrape that runs `w` with `w` alone. If `EXPORTER_BEFORE` names the binary of another version, that is measured too. All sides
+//! run alternately on one core, with the client on another. It also measures the time from the start to the first answer.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,9 +17,9 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 const CLIENT_CORE: usize = 0;
 const SERVER_CORE: usize = 1;
-const ROUNDS: usize = 10;
-const PER_ROUND: usize = 2_000;
-const RUNS_PER_ROUND: usize = 60;
+const ROUNDS: usize = 40;
+const PER_ROUND: usize = 500;
+const RUNS_PER_ROUND: usize = 15;
 const STARTS: usize = 100;
 /// The environment that the exporter gives `w`, so that both do the same work.
 const ENVIRONMENT: [(&str, &str); 5] = [
@@ -37,46 +37,55 @@ fn main() {
         bare(length.expect("a length"));
     }
     run_on(CLIENT_CORE);
-    let cached = Server::start(exporter(&["--scrape.interval", "1h"]));
-    let mut bare = Command::new(env::current_exe().expect("its own path"));
-    bare.args(["bare", &cached.scrape().to_string()]);
-    let bare = Server::start(bare);
-    println!("{} bytes each\n", cached.scrape());
-    println!("{:34} {:>9} {:>9} {:>8} {:>9}", "", "p50", "p99", "p99/p50", "a second");
-    for clients in [1, 16] {
-        let name = format!("cached, {clients} kept connection(s)");
-        compare(
-            &name,
-            "bare tiny_http",
-            [&cached, &bare].map(|server| move || kept(server.address, clients, PER_ROUND)),
-        );
-    }
-    compare(
-        "cached, a connection each",
-        "bare tiny_http",
-        [&cached, &bare].map(|server| {
-            move || {
-                repeat(PER_ROUND, || {
-                    server.scrape();
-                })
-            }
-        }),
-    );
-    let uncached = Server::start(exporter(&["--scrape.interval", "0"]));
-    let scrape: Box<dyn Fn() -> Vec<Duration>> =
-        Box::new(|| kept(uncached.address, 1, RUNS_PER_ROUND));
-    let program = path_of_w();
-    let alone: Box<dyn Fn() -> Vec<Duration>> = Box::new(|| {
-        run_on(SERVER_CORE);
-        let times = repeat(RUNS_PER_ROUND, || w(&program));
-        run_on(CLIENT_CORE);
-        times
-    });
-    compare("uncached, 1 kept connection", "w alone", [scrape, alone]);
+    let binary = env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter").to_owned();
+    let mut binaries = vec![("exporter", binary.clone())];
+    binaries.extend(env::var("EXPORTER_BEFORE").ok().map(|before| ("before", before)));
+    let start = |interval: &str| -> Vec<(&str, Server)> {
+        let started = |(name, path): &(&'static str, String)| {
+            (*name, Server::start(exporter(path, interval)))
+        };
+        binaries.iter().map(started).collect()
+    };
+    cached(start("3600000"));
+    uncached(start("0"));
     let mut started = Side::default();
-    started.round(|| (0..STARTS).map(|_| first_answer()).collect());
+    started.round(|| (0..STARTS).map(|_| first_answer(&binary)).collect());
     let [p50, p99, _] = started.figures();
     println!("from its start to its first answer {p50:6.0} us {p99:6.0} us");
+}
+
+fn cached(mut servers: Vec<(&str, Server)>) {
+    let length = servers[0].1.scrape();
+    let mut bare = Command::new(env::current_exe().expect("its own path"));
+    bare.args(["bare", &length.to_string()]);
+    servers.push(("bare tiny_http", Server::start(bare)));
+    println!("{length} bytes each");
+    for clients in [1, 16] {
+        let kept = |server: &Server| kept(server.address, clients, PER_ROUND);
+        compare(&format!("cached, {clients} kept connection(s)"), &servers, kept);
+    }
+    let each = |server: &Server| {
+        repeat(PER_ROUND, || {
+            server.scrape();
+        })
+    };
+    compare("cached, a connection each", &servers, each);
+}
+
+fn uncached(servers: Vec<(&str, Server)>) {
+    let program = path_of_w();
+    let mut sides: Vec<(&str, Option<Server>)> =
+        servers.into_iter().map(|(name, server)| (name, Some(server))).collect();
+    sides.push(("w alone", None));
+    compare("uncached, 1 kept connection", &sides, |server| match server {
+        Some(server) => kept(server.address, 1, RUNS_PER_ROUND),
+        None => {
+            run_on(SERVER_CORE);
+            let times = repeat(RUNS_PER_ROUND, || w(&program));
+            run_on(CLIENT_CORE);
+            times
+        }
+    });
 }
 
 /// Pins this thread, and everything that it starts from now on, to one core.
@@ -87,9 +96,9 @@ fn run_on(core: usize) {
 }
 
 /// Starts the exporter, and sends a request as soon as it logs its address.
-fn first_answer() -> Duration {
+fn first_answer(binary: &str) -> Duration {
     let began = Instant::now();
-    let server = Server::start(exporter(&[]));
+    let server = Server::start(exporter(binary, "0"));
     let mut stream = TcpStream::connect(server.address).expect("a connection");
     get(&mut stream, "/-/healthy", &mut Vec::new());
     began.elapsed()
@@ -109,9 +118,9 @@ fn bare(length: usize) -> ! {
     }
 }
 
-fn exporter(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter"));
-    command.args(["--listen.port", "0"]).args(arguments);
+fn exporter(binary: &str, interval: &str) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["--listen.port", "0", "--scrape.interval", interval]);
     command
 }
 
@@ -222,20 +231,21 @@ fn repeat(count: usize, mut what: impl FnMut()) -> Vec<Duration> {
     (0..count).map(timed).collect()
 }
 
-/// Runs both sides alternately, and prints the time of each round.
-fn compare<F: Fn() -> Vec<Duration>>(name: &str, other: &str, [ours, theirs]: [F; 2]) {
-    let [mut our, mut their] = [Side::default(), Side::default()];
+/// Runs all sides alternately. Prints the times of each, and the ratios of the first side to it.
+fn compare<S>(what: &str, sides: &[(&str, S)], round: impl Fn(&S) -> Vec<Duration>) {
+    let mut measured: Vec<Side> = sides.iter().map(|_| Side::default()).collect();
     for _ in 0..ROUNDS {
-        our.round(&ours);
-        their.round(&theirs);
+        for ((_, side), measured) in sides.iter().zip(&mut measured) {
+            measured.round(|| round(side));
+        }
     }
-    let [our, their] = [our, their].map(Side::figures);
-    for (name, [p50, p99, rate]) in [(name, our), (other, their)] {
-        let ratio = p99 / p50;
-        println!("{name:34} {p50:6.0} us {p99:6.0} us {ratio:8.1} {rate:9.0}");
+    let figures: Vec<[f64; 3]> = measured.into_iter().map(Side::figures).collect();
+    println!("\n{what:28} {:>9} {:>9} {:>9} {:>24}", "p50", "p99", "a second", "ratios to it");
+    for ((name, _), [p50, p99, rate]) in sides.iter().zip(&figures) {
+        let ours = figures[0];
+        print!("{name:28} {p50:6.0} us {p99:6.0} us {rate:9.0}");
+        println!(" {:8.2} {:8.2} {:8.2}", ours[0] / p50, ours[1] / p99, ours[2] / rate);
     }
-    let ratios: Vec<f64> = our.iter().zip(their).map(|(our, their)| our / their).collect();
-    println!("{:34} {:9.2} {:9.2} {:18.2}\n", "ratio", ratios[0], ratios[1], ratios[2]);
 }
 
 /// One side of a comparison.

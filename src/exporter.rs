@@ -148,7 +148,7 @@ impl Exporter {
                 request.respond(not_found());
                 continue;
             };
-            match self.cache.fresh(request.times.read_at) {
+            match self.cache.fresh(request.question().read_at) {
                 Some(snapshot) => {
                     self.site.answer(route, request, snapshot, self.cache.age(snapshot))
                 }
@@ -189,8 +189,10 @@ impl Site {
         }
     }
 
-    /// Takes the requests that have arrived while `w` runs.
+    /// Takes the requests that have arrived while `w` runs. Forgets clients that have hung up, except the first: its run continues.
     fn let_in(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
+        let mut is_first = true;
+        waiting.retain(|(_, request)| std::mem::take(&mut is_first) || request.is_awaited());
         while let Some(request) = requests.try_next()? {
             match self.route(request.path()) {
                 Some(route) => waiting.push((route, request)),
@@ -207,7 +209,7 @@ impl Site {
     ) {
         let now = Instant::now();
         let late =
-            |request: &Request| request.times.deadline.is_some_and(|deadline| deadline <= now);
+            |request: &Request| request.question().deadline.is_some_and(|deadline| deadline <= now);
         let all = std::mem::take(waiting).into_iter();
         let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
         *waiting = left;
@@ -219,15 +221,17 @@ impl Site {
     fn answer(&self, route: Route, request: Request, snapshot: &Snapshot, age: Duration) {
         let reply = match route {
             Route::Metrics => {
-                let format = Format::accepted(request.accept());
+                let format = Format::accepted(&request.question().accept);
                 Reply {
                     status: 200,
+                    reason: "OK",
                     headers: vec![("Content-Type", format.content_type()), ("Vary", "Accept")],
                     body: snapshot.metrics(format, &self.options),
                 }
             }
             Route::LandingPage => Reply {
                 status: 200,
+                reason: "OK",
                 headers: vec![
                     ("Content-Type", "text/html; charset=utf-8"),
                     ("Content-Security-Policy", landing_page::SECURITY_POLICY),
@@ -242,6 +246,5 @@ impl Site {
 }
 
 fn not_found() -> Reply {
-    let headers = vec![("Content-Type", "text/plain; charset=utf-8")];
-    Reply { status: 404, headers, body: Arc::new(b"not found\n".to_vec()) }
+    Reply::text(404, "Not Found", "not found\n")
 }

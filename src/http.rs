@@ -6,7 +6,7 @@ mod access;
 #[cfg(not(feature = "tls"))]
 #[path = "http/access/absent.rs"]
 mod access;
-mod channels;
+mod channel;
 mod connection;
 mod connections;
 mod date;
@@ -14,10 +14,12 @@ mod incoming;
 mod inner;
 mod limits;
 mod listener;
+mod reply;
 mod request;
 mod stream;
 
 pub(crate) use access::{Access, check as check_access};
-pub(crate) use incoming::{Reply, Request, Requests};
+pub(crate) use incoming::{Request, Requests};
 pub(crate) use listener::Accepting;
 pub(crate) use listener::Listener;
+pub(crate) use reply::Reply;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
-//!                                   ↓ http::channels             four private connections to tiny_http, which http::inner makes
+//!                                   ↓ http::channel              a private connection to tiny_http, which http::inner makes
 //! main thread: the loop in `exporter` takes one request after the other: route → cache → scrape → respond
 //!                                   scrape: command → table → session → metrics → exposition
 //! ```

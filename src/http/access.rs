@@ -77,12 +77,12 @@ impl Access {
     }
 
     /// Adds the configured fields to the head of an answer, except those that it has.
-    pub(crate) fn add_fields(&self, head: &mut Vec<u8>) {
+    pub(crate) fn add_fields(&self, head: &mut String) {
         let rules = Arc::clone(&locked(&self.latest).rules);
-        let before = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let before = head.to_ascii_lowercase();
         for (name, value) in &rules.headers {
             if !before.contains(&format!("\r\n{}:", name.to_ascii_lowercase())) {
-                head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+                head.push_str(&format!("{name}: {value}\r\n"));
             }
         }
     }

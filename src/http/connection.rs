@@ -1,33 +1,43 @@
 //! One client's connection, in a thread of its own: reads requests, has them answered, and writes the answers, each within its time.
 
 use std::{
-    process,
+    io, process,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     access::Access,
-    channels::{Answer, Channels, NoAnswer, Question, Times},
+    channel::{Channel, NoReply, Question},
     connections::{Connections, State},
-    date::http_date,
     limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, MIN_SCRAPE_TIMEOUT, SCRAPE_TIMEOUT_OFFSET},
+    reply::Reply,
     request::{
-        self, HTTPS_EXPECTED, Method, REQUEST_TIMEOUT, Refusal, Request, SERVICE_UNAVAILABLE,
-        UNAUTHORIZED,
+        self, HTTPS_EXPECTED, METHOD_NOT_ALLOWED, Method, REQUEST_TIMEOUT, Refusal, Request,
+        SERVICE_UNAVAILABLE, UNAUTHORIZED,
     },
     stream::{Stream, Unread},
 };
-use crate::{cli::NAME, clock, log};
+use crate::log;
 
 /// The path that is answered without the loop, so that it shows only whether the process serves.
 const HEALTHY: &str = "/-/healthy";
+
+/// The methods that are answered.
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
+
+/// Asks for a password.
+const AUTHENTICATE: (&str, &str) = (
+    "WWW-Authenticate",
+    concat!("Basic realm=\"", env!("CARGO_PKG_NAME"), "\", charset=\"UTF-8\""),
+);
 
 /// A connection, and what was read of it.
 pub(crate) struct Connection<'c> {
     stream: Stream<'c>,
     id: u64,
     connections: &'c Connections,
-    channels: &'c Channels,
+    channel: &'c Channel,
     access: Option<&'c Access>,
     /// Whether the request asks for no body.
     to_head: bool,
@@ -57,10 +67,10 @@ impl<'c> Connection<'c> {
         stream: Stream<'c>,
         id: u64,
         connections: &'c Connections,
-        channels: &'c Channels,
+        channel: &'c Channel,
         access: Option<&'c Access>,
     ) -> Connection<'c> {
-        Connection { stream, id, connections, channels, access, to_head: false, unread: Vec::new() }
+        Connection { stream, id, connections, channel, access, to_head: false, unread: Vec::new() }
     }
 
     /// Serves requests until one side ends the connection.
@@ -73,7 +83,7 @@ impl<'c> Connection<'c> {
                 if let Some(access) = self.access {
                     access.admit(&request.authorization)?;
                 }
-                self.answer(&request)
+                self.answer(request)
             });
             match answered {
                 Ok(true) => {}
@@ -136,44 +146,34 @@ impl<'c> Connection<'c> {
     }
 
     /// Says whether the connection is kept.
-    fn answer(&mut self, request: &Request) -> Result<bool, End> {
-        let (head, body) = match request.method {
-            Method::Options => (head("204 No Content", "Allow: GET, HEAD, OPTIONS\r\n"), None),
-            _ if request.path == HEALTHY => {
-                let fields = text_fields(HEALTHY_BODY.len());
-                (head("200 OK", &fields), None)
+    fn answer(&mut self, request: Request) -> Result<bool, End> {
+        let keep_alive = request.keep_alive;
+        let reply = match request.method {
+            Method::Options => {
+                let (headers, body) = (vec![ALLOW], Arc::default());
+                Reply { status: 204, reason: "No Content", headers, body }
             }
-            _ => {
-                let Answer { head, body } = self.ask(request)?;
-                (head, Some(body))
-            }
+            _ if request.path == HEALTHY => Reply::text(200, "OK", "healthy\n"),
+            _ => self.ask(request)?,
         };
-        let keep_alive = request.keep_alive && !self.connections.are_many();
-        let head = self.whole_head(head, keep_alive);
-        let body = match (&body, request.method) {
-            (_, Method::Head | Method::Options) => &[],
-            (Some(body), _) => body.as_slice(),
-            (None, _) => HEALTHY_BODY.as_bytes(),
-        };
-        self.stream.write_all(&head, body).map_err(|_| End::Gone)?;
+        let keep_alive = keep_alive && !self.connections.are_many();
+        self.write(&reply, keep_alive).map_err(|_| End::Gone)?;
         Ok(keep_alive)
     }
 
-    fn ask(&self, request: &Request) -> Result<Answer, End> {
+    /// Has the loop answer.
+    fn ask(&self, request: Request) -> Result<Reply, End> {
+        let Request { path, accept, scrape_timeout, .. } = request;
         let read_at = Instant::now();
-        let timeout = request.scrape_timeout.filter(|&timeout| timeout >= MIN_SCRAPE_TIMEOUT);
+        let timeout = scrape_timeout.filter(|&timeout| timeout >= MIN_SCRAPE_TIMEOUT);
         let deadline =
             timeout.and_then(|timeout| read_at.checked_add(timeout - SCRAPE_TIMEOUT_OFFSET));
-        let question = Question {
-            path: &request.path,
-            accept: &request.accept,
-            times: Times { read_at, deadline },
-        };
         let hung_up = || self.stream.has_hung_up(!self.unread.is_empty());
-        self.channels.ask(&question, hung_up).map_err(|no_answer| match no_answer {
-            NoAnswer::Busy => SERVICE_UNAVAILABLE.into(),
-            NoAnswer::HungUp => End::Gone,
-            NoAnswer::Lost(error) => {
+        let reply = self.channel.ask(&path, Question { accept, read_at, deadline }, hung_up);
+        reply.map_err(|no_reply| match no_reply {
+            NoReply::Busy => SERVICE_UNAVAILABLE.into(),
+            NoReply::HungUp => End::Gone,
+            NoReply::Lost(error) => {
                 log::error(&format!(
                     "the serving loop is lost: {error}; the process ends, to be started again"
                 ));
@@ -182,35 +182,34 @@ impl<'c> Connection<'c> {
         })
     }
 
-    /// A head with the fields that every answer ends with.
-    fn whole_head(&self, mut head: Vec<u8>, keep_alive: bool) -> Vec<u8> {
+    fn refuse(&mut self, refusal: Refusal) {
+        self.connections.set(self.id, State::Serving);
+        self.to_head |= self.unread.starts_with(b"HEAD ");
+        let Refusal { status, reason, text } = refusal;
+        let mut reply = Reply::text(status, reason, &format!("{text}\n"));
+        reply.headers.extend(match refusal {
+            UNAUTHORIZED => Some(AUTHENTICATE),
+            METHOD_NOT_ALLOWED => Some(ALLOW),
+            _ => None,
+        });
+        if self.write(&reply, false).is_ok() {
+            self.linger();
+        }
+    }
+
+    fn write(&mut self, reply: &Reply, keep_alive: bool) -> io::Result<()> {
+        let mut head = reply.head();
         if let Some(access) = self.access {
             access.add_fields(&mut head);
         }
-        head.extend_from_slice(last_fields(keep_alive).as_bytes());
-        head
-    }
-
-    fn refuse(&mut self, refusal: Refusal) {
-        self.connections.set(self.id, State::Serving);
-        let Refusal { status, reason, text } = refusal;
-        let field = match status {
-            _ if refusal == UNAUTHORIZED => concat!(
-                "WWW-Authenticate: Basic realm=\"",
-                env!("CARGO_PKG_NAME"),
-                "\", charset=\"UTF-8\"\r\n"
-            ),
-            405 => "Allow: GET, HEAD, OPTIONS\r\n",
-            _ => "",
-        };
-        let fields = format!("{field}{}", text_fields(text.len() + 1));
-        let head = self.whole_head(head(&format!("{status} {reason}"), &fields), false);
-        // An answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2).
-        let to_head = self.to_head || self.unread.starts_with(b"HEAD ");
-        let body = if to_head { String::new() } else { format!("{text}\n") };
-        if self.stream.write_all(&head, body.as_bytes()).is_ok() {
-            self.linger();
-        }
+        let seconds = IDLE_TIME.as_secs();
+        head.push_str(&match keep_alive {
+            true => format!("Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\r\n"),
+            false => "Connection: close\r\n\r\n".to_owned(),
+        });
+        // Neither an answer to HEAD nor a refusal of it has a body (RFC 9110, 9.3.2).
+        let body: &[u8] = if self.to_head { &[] } else { &reply.body };
+        self.stream.write_all(head.as_bytes(), body)
     }
 
     /// Reads on for a while what is not wanted. If the connection were closed with something unread, it would be reset, and the
@@ -223,26 +222,4 @@ impl<'c> Connection<'c> {
         self.connections.set(self.id, State::Closing);
         while Instant::now() < deadline && self.stream.drop_some(LINGER_TIME) {}
     }
-}
-
-const HEALTHY_BODY: &str = "healthy\n";
-
-fn text_fields(length: usize) -> String {
-    format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n")
-}
-
-/// A status line and the fields that every answer has, and these.
-fn head(status: &str, fields: &str) -> Vec<u8> {
-    let date = http_date(clock::system().unix.as_secs());
-    format!("HTTP/1.1 {status}\r\nServer: {NAME}\r\nDate: {date}\r\n{fields}").into_bytes()
-}
-
-/// The fields that every answer ends with. A proxy that kept one would serve users who are gone, or call a dead exporter healthy.
-fn last_fields(keep_alive: bool) -> String {
-    let seconds = IDLE_TIME.as_secs();
-    let connection = match keep_alive {
-        true => format!("keep-alive\r\nKeep-Alive: timeout={seconds}"),
-        false => "close".to_owned(),
-    };
-    format!("Cache-Control: no-store\r\nConnection: {connection}\r\n\r\n")
 }

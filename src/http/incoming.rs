@@ -1,45 +1,32 @@
-//! The loop's end of the way from the connections: requests as tiny_http gives them, and the answers to them.
+//! The loop's end of the way from the connections: requests as tiny_http gives them, and the replies to them.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
+use std::sync::{Arc, mpsc::Receiver};
+
+use anyhow::{Context, Result};
+use tiny_http::Server;
+
+use super::{
+    channel::{Asked, Question},
+    reply::Reply,
 };
-
-use anyhow::{Context, Result, bail};
-use tiny_http::{Header, Response, Server, StatusCode};
-
-use super::channels::{Exchange, Times};
-use crate::{cli::NAME, lock::locked};
 
 /// The requests to answer.
 pub(crate) struct Requests {
     server: &'static Server,
-    /// By the channels' numbers.
-    exchanges: Vec<Arc<Mutex<Exchange>>>,
+    /// What is asked besides the paths, in the same order.
+    questions: Receiver<Asked>,
 }
 
 /// A request in the loop.
 pub(crate) struct Request {
-    inner: tiny_http::Request,
-    exchange: Arc<Mutex<Exchange>>,
-    /// When it came, and by when it must be answered.
-    pub times: Times,
-}
-
-/// What the loop answers.
-pub(crate) struct Reply {
-    /// The status code.
-    pub status: u16,
-    /// The header fields except length, date and server.
-    pub headers: Vec<(&'static str, &'static str)>,
-    /// The body, shared.
-    pub body: Arc<Vec<u8>>,
+    path: String,
+    asked: Asked,
 }
 
 impl Requests {
     /// None has come yet.
-    pub(super) fn new(server: &'static Server, exchanges: Vec<Arc<Mutex<Exchange>>>) -> Requests {
-        Requests { server, exchanges }
+    pub(super) fn new(server: &'static Server, questions: Receiver<Asked>) -> Requests {
+        Requests { server, questions }
     }
 
     /// Waits for the next request.
@@ -48,7 +35,7 @@ impl Requests {
     /// tiny_http gives no more.
     pub(crate) fn next(&self) -> Result<Request> {
         let request = self.server.recv().context("tiny_http has no more requests")?;
-        self.with_exchange(request)
+        self.with_question(request)
     }
 
     /// The next request, if it is there.
@@ -57,48 +44,36 @@ impl Requests {
     /// tiny_http gives no more.
     pub(crate) fn try_next(&self) -> Result<Option<Request>> {
         let request = self.server.try_recv().context("tiny_http has no more requests")?;
-        request.map(|request| self.with_exchange(request)).transpose()
+        request.map(|request| self.with_question(request)).transpose()
     }
 
-    fn with_exchange(&self, inner: tiny_http::Request) -> Result<Request> {
-        let number: Option<usize> = header(&inner, "Host").parse().ok();
-        let exchange = number.and_then(|number| self.exchanges.get(number));
-        let exchange = exchange.context("a request came from nowhere")?;
-        let Exchange::Asked(times) = std::mem::take(&mut *locked(exchange)) else {
-            bail!("a request came twice");
-        };
-        Ok(Request { inner, exchange: Arc::clone(exchange), times })
+    fn with_question(&self, request: tiny_http::Request) -> Result<Request> {
+        let path = request.url().to_owned();
+        // Nothing is written: nobody reads it, and a request that is dropped with its writer waits for those before it.
+        drop(request.into_writer());
+        let asked = self.questions.try_recv().context("a request came from nowhere")?;
+        Ok(Request { path, asked })
     }
 }
 
 impl Request {
     /// The path.
     pub(crate) fn path(&self) -> &str {
-        self.inner.url()
+        &self.path
     }
 
-    /// The `Accept` fields.
-    pub(crate) fn accept(&self) -> &str {
-        header(&self.inner, "Accept")
+    /// What is asked besides the path.
+    pub(crate) fn question(&self) -> &Question {
+        &self.asked.question
     }
 
-    /// Sends the answer. An error is left to the one who asked, who finds the channel broken.
+    /// Whether the client still waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.asked.slot) > 1
+    }
+
+    /// Gives the reply to the connection, which writes it.
     pub(crate) fn respond(self, reply: Reply) {
-        // tiny_http names itself where no name is given.
-        let headers = [("Server", NAME)]
-            .iter()
-            .chain(&reply.headers)
-            .filter_map(|(name, value)| Header::from_bytes(*name, *value).ok())
-            .collect();
-        let length = Some(reply.body.len());
-        *locked(&self.exchange) = Exchange::Answered(reply.body);
-        let response = Response::new(StatusCode(reply.status), headers, io::empty(), length, None);
-        // Otherwise long answers have no length.
-        let _ = self.inner.respond(response.with_chunked_threshold(usize::MAX));
+        self.asked.slot.fill(reply);
     }
-}
-
-fn header<'r>(request: &'r tiny_http::Request, name: &'static str) -> &'r str {
-    let mut headers = request.headers().iter();
-    headers.find(|header| header.field.equiv(name)).map_or("", |header| header.value.as_str())
 }

@@ -1,18 +1,18 @@
-//! The way from the connections to tiny_http's loop: four private Unix sockets. [`super::channels`] is the connections' end of it,
+//! The way from the connections to tiny_http's loop: a private Unix socket. [`super::channel`] is the connections' end of it,
 //! [`super::incoming`] the loop's.
 //!
 //! A tiny_http server on TCP can be ended by its clients: with too many connections, a reset, a large `Content-Length`. Here its
-//! only client is this process, which sends a path and an `Accept` that were checked before. The body of the answer is handed over
-//! beside the socket, so that all who get the same one share its bytes.
+//! only client is this process, which sends paths that were checked before. The replies go beside the socket, so that all who get
+//! the same body share its bytes, and nobody waits for a slow client.
 
 use std::{
-    io,
+    io::{self, Write},
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
     process,
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -22,72 +22,64 @@ use rustix::{
     io::Errno,
     net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType},
 };
-use tiny_http::{Response, Server};
+use tiny_http::Server;
 
 use super::{
-    channels::{Channel, Channels},
+    channel::{self, Channel},
     incoming::Requests,
 };
 use crate::clock;
 
-/// Requests in the loop at a time. tiny_http starts with that many threads; one connection more could be left without.
-const CHANNELS: usize = 4;
+/// The threads that tiny_http starts with: one that accepts, and four that read.
+const THREADS: usize = 5;
 
 /// How often a name is taken on which a stranger gets in, before the start is given up.
 const TRIES: usize = 1000;
 
-/// For tiny_http to accept a connection and read a request, at the start.
+/// For tiny_http to accept the connection and read a request, at the start.
 const START_TIME: Duration = Duration::from_secs(5);
 
-/// Starts tiny_http with private connections.
+/// Starts tiny_http with a private connection.
 ///
 /// # Errors
 /// Too few descriptors or threads are left, or strangers are in at every try.
-pub(crate) fn open() -> Result<(Channels, Requests)> {
+pub(crate) fn open() -> Result<(Channel, Requests)> {
     there_is_enough_for_tiny_http()?;
-    let (listener, streams) = private_connections()?;
+    let (listener, stream) = private_connection()?;
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
     // Leaked: its `Drop` panics at a socket without a file, which would turn every later error into an abort.
     let server: &Server = Box::leak(Box::new(server));
-    let streams = streams.into_iter().enumerate();
-    let mut channels: Vec<Channel> =
-        streams.map(|(number, stream)| Channel::new(number, stream)).collect();
-    try_out(server, &mut channels)?;
-    let exchanges = channels.iter().map(|channel| Arc::clone(&channel.exchange)).collect();
-    Ok((Channels::new(channels), Requests::new(server, exchanges)))
+    try_out(server, &stream)?;
+    let (questions, asked) = mpsc::channel();
+    Ok((Channel::new(stream, questions), Requests::new(server, asked)))
 }
 
-/// With a request and its answer on each it is certain that tiny_http has accepted them all, and reads them.
-fn try_out(server: &Server, channels: &mut [Channel]) -> Result<()> {
-    for channel in channels.iter_mut() {
-        channel.send("/", "").context("the inner socket can't be written")?;
-    }
-    // When all are accepted, tiny_http's look for the next one fails, and it says so, once.
-    let (mut read, mut all_accepted) = (0, false);
-    while read < channels.len() || !all_accepted {
+/// With a request that has come through it is certain that tiny_http has accepted the connection, and reads it.
+fn try_out(server: &Server, mut stream: &UnixStream) -> Result<()> {
+    let request = channel::request("/");
+    stream.write_all(request.as_bytes()).context("the inner socket can't be written")?;
+    // After the connection, tiny_http's look for another one fails, and it says so, once.
+    let (mut is_read, mut is_accepted) = (false, false);
+    while !is_read || !is_accepted {
         match server.recv_timeout(START_TIME) {
             Ok(Some(request)) => {
-                let answered = request.respond(Response::empty(204));
-                answered.context("the inner socket can't be written")?;
-                read += 1;
+                drop(request.into_writer());
+                is_read = true;
             }
-            Err(_) if !all_accepted => all_accepted = true,
-            Ok(None) => bail!("tiny_http does not read its connections"),
-            Err(error) => return Err(error).context("tiny_http does not accept its connections"),
+            Err(_) if !is_accepted => is_accepted = true,
+            Ok(None) => bail!("tiny_http does not read its connection"),
+            Err(error) => return Err(error).context("tiny_http does not accept its connection"),
         }
-    }
-    for channel in channels {
-        channel.receive().context("tiny_http does not answer")?;
     }
     Ok(())
 }
 
-/// A listener that is shut already and holds the connections to these streams, and no others.
+/// A listener that is shut already and holds the connection to this stream, and no other.
 ///
-/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue holds as many as there are
-/// channels, and they are all taken before it is read: one that finds no place means that somebody else has it.
-fn private_connections() -> Result<(UnixListener, Vec<UnixStream>)> {
+/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue holds one connection, and that
+/// is made before it is read: if it finds no place, somebody else has it.
+fn private_connection() -> Result<(UnixListener, UnixStream)> {
     for attempt in 0..TRIES {
         let name =
             format!("what-{}-{attempt}-{:x}", process::id(), clock::system().unix.as_nanos());
@@ -96,33 +88,23 @@ fn private_connections() -> Result<(UnixListener, Vec<UnixStream>)> {
         let listener = stream_socket().context("the inner socket can't be made")?;
         net::bind(&listener, &address).context("the inner socket can't be bound")?;
         // Linux holds one more than is asked for.
-        net::listen(&listener, CHANNELS as i32 - 1).context("the inner socket can't listen")?;
-        let streams = connect_all(&address)?;
+        net::listen(&listener, 0).context("the inner socket can't listen")?;
+        let stream = UnixStream::from(stream_socket().context("the inner socket can't be made")?);
+        stream.set_nonblocking(true).context("the inner socket can't be set up")?;
+        let connected = net::connect(&stream, &address);
         net::shutdown(&listener, Shutdown::Both).context("the inner socket can't be shut")?;
-        if let Some(streams) = streams {
-            return Ok((UnixListener::from(listener), streams));
+        match connected {
+            Ok(()) => {
+                stream.set_nonblocking(false).context("the inner socket can't be set up")?;
+                return Ok((UnixListener::from(listener), stream));
+            }
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error).context("the inner socket can't be reached"),
         }
     }
     bail!(
         "another process has connected to the inner socket at each of {TRIES} tries: look for one that reads /proc/net/unix"
     )
-}
-
-/// All the connections that the queue can hold; `None` if one of them finds no place.
-fn connect_all(address: &SocketAddrUnix) -> Result<Option<Vec<UnixStream>>> {
-    let mut streams = Vec::with_capacity(CHANNELS);
-    for _ in 0..CHANNELS {
-        let stream = UnixStream::from(stream_socket().context("the inner socket can't be made")?);
-        stream.set_nonblocking(true).context("the inner socket can't be set up")?;
-        match net::connect(&stream, address) {
-            Ok(()) => {}
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(error) => return Err(error).context("the inner socket can't be reached"),
-        }
-        stream.set_nonblocking(false).context("the inner socket can't be set up")?;
-        streams.push(stream);
-    }
-    Ok(Some(streams))
 }
 
 fn stream_socket() -> rustix::io::Result<OwnedFd> {
@@ -132,11 +114,10 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
 /// tiny_http panics, in a thread of its own, where it finds no descriptor or thread. So as many are taken and given back first.
 fn there_is_enough_for_tiny_http() -> Result<()> {
     let one = stream_socket().context("there are too few file descriptors (ulimit -n)")?;
-    // Its ends of the channels, each twice, and our ends; the listener, and what the rest of the start opens meanwhile.
-    let descriptors: io::Result<Vec<OwnedFd>> =
-        (0..3 * CHANNELS + 8).map(|_| one.try_clone()).collect();
+    // Its end of the connection, twice, and ours; the listener, and what the rest of the start opens meanwhile.
+    let descriptors: io::Result<Vec<OwnedFd>> = (0..11).map(|_| one.try_clone()).collect();
     descriptors.context("there are too few file descriptors (ulimit -n)")?;
-    let threads: io::Result<Vec<_>> = (0..=CHANNELS)
+    let threads: io::Result<Vec<_>> = (0..THREADS)
         .map(|_| {
             let (end, ended) = mpsc::channel::<()>();
             let thread = thread::Builder::new().spawn(move || {

@@ -16,7 +16,7 @@ use rustix::net::sockopt::{
 
 use super::{
     access::Access,
-    channels::Channels,
+    channel::Channel,
     connection::Connection,
     connections::Connections,
     incoming::Requests,
@@ -36,7 +36,7 @@ pub(crate) struct Listener {
 /// What all connections share.
 struct Shared {
     connections: Connections,
-    channels: Channels,
+    channel: Channel,
     access: Option<Access>,
 }
 
@@ -90,8 +90,8 @@ impl Listener {
     /// # Errors
     /// Too few descriptors or threads are left.
     pub(crate) fn start(self, access: Option<Access>) -> Result<(Accepting, Requests)> {
-        let (channels, requests) = inner::open()?;
-        let shared = Arc::new(Shared { connections: Connections::default(), channels, access });
+        let (channel, requests) = inner::open()?;
+        let shared = Arc::new(Shared { connections: Connections::default(), channel, access });
         let copies: io::Result<Vec<_>> = self.sockets.iter().map(TcpListener::try_clone).collect();
         let sockets = copies.context("the listening socket can't be shared")?;
         for socket in self.sockets {
@@ -158,11 +158,11 @@ impl Shared {
 
 impl Shared {
     fn serve_stream(&self, socket: &TcpStream, id: u64) {
-        let Shared { connections, channels, access } = self;
+        let Shared { connections, channel, access } = self;
         let access = access.as_ref();
         match access.map_or(Ok(None), Access::session) {
             Ok(tls) => {
-                Connection::new(Stream::new(socket, tls), id, connections, channels, access).serve()
+                Connection::new(Stream::new(socket, tls), id, connections, channel, access).serve()
             }
             Err(error) => log::warn(&format!("TLS can't be started: {error:#}")),
         }

@@ -57,7 +57,8 @@ pub(crate) const UNAUTHORIZED: Refusal = refusal(401, "Unauthorized");
 pub(crate) const REQUEST_TIMEOUT: Refusal = refusal(408, "Request Timeout");
 /// As many requests as possible wait for `w` already.
 pub(crate) const SERVICE_UNAVAILABLE: Refusal = refusal(503, "Service Unavailable");
-const METHOD_NOT_ALLOWED: Refusal = refusal(405, "Method Not Allowed");
+/// The method is defined, and not answered here.
+pub(crate) const METHOD_NOT_ALLOWED: Refusal = refusal(405, "Method Not Allowed");
 const CONTENT_TOO_LARGE: Refusal = refusal(413, "Content Too Large");
 const URI_TOO_LONG: Refusal = refusal(414, "URI Too Long");
 const FIELDS_TOO_LARGE: Refusal = refusal(431, "Request Header Fields Too Large");

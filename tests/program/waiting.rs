@@ -105,6 +105,53 @@ fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
 }
 
 #[test]
+fn however_many_cannot_wait_each_is_answered_in_time() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
+    let hasty = |_| scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 2\r\n");
+    let mut clients: Vec<TcpStream> = (0..50).map(hasty).collect();
+    for stream in &mut clients {
+        let answer = Answer::read_to_end(stream);
+        assert!(answer.body.contains("what_up{version=\"1.0.0\"} 0\n"), "{answer:?}");
+    }
+}
+
+#[test]
+fn who_hangs_up_takes_nobodys_place() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
+    let mut patient = scrape(&exporter, "");
+    until("w runs", || is_running(&fake));
+    // More in all than may wait at a time.
+    for _ in 0..5 {
+        let threads = exporter.status("Threads");
+        let gone: Vec<TcpStream> = (0..100).map(|_| scrape(&exporter, "")).collect();
+        until("all are read", || exporter.status("Threads") >= threads + 100);
+        drop(gone);
+        until("all are gone", || exporter.status("Threads") <= threads);
+    }
+    let mut last = scrape(&exporter, "");
+    go(&fake);
+    for stream in [&mut patient, &mut last] {
+        assert_eq!(Answer::read_to_end(stream).status, 200);
+    }
+    assert_eq!(fake.runs(), 1);
+}
+
+#[test]
+fn a_run_whose_only_client_hangs_up_is_kept_for_the_next() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
+    let threads = exporter.status("Threads");
+    drop(scrape(&exporter, ""));
+    until("w runs", || is_running(&fake));
+    until("the client is gone", || exporter.status("Threads") <= threads);
+    go(&fake);
+    assert!(exporter.metrics().contains("user=\"alice\""));
+    assert_eq!(fake.runs(), 1);
+}
+
+#[test]
 fn a_run_that_nobody_waits_for_is_killed_and_not_cached() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);

@@ -38,7 +38,7 @@ impl Access {
         match *self {}
     }
 
-    pub(crate) fn add_fields(&self, _: &mut Vec<u8>) {
+    pub(crate) fn add_fields(&self, _: &mut String) {
         match *self {}
     }
 }

@@ -1,0 +1,149 @@
+//! The connections' end of the way to the loop: asks, and waits for the reply.
+
+use std::{
+    io::{self, Write},
+    os::unix::net::UnixStream,
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc::Sender},
+    time::{Duration, Instant},
+};
+
+use super::{
+    limits::{HANG_UP_CHECK, MAX_WAITING},
+    reply::Reply,
+};
+use crate::lock::locked;
+
+/// The private connection to tiny_http, shared by all connections.
+pub(crate) struct Channel {
+    /// One lock for both, so that the questions come in the order of the requests.
+    sending: Mutex<Sending>,
+    places: Arc<Places>,
+}
+
+struct Sending {
+    stream: UnixStream,
+    questions: Sender<Asked>,
+}
+
+/// What is asked besides the path, which goes through tiny_http.
+pub(crate) struct Question {
+    /// The `Accept` fields.
+    pub accept: String,
+    /// When the request had arrived.
+    pub read_at: Instant,
+    /// When it must be answered at the latest.
+    pub deadline: Option<Instant>,
+}
+
+/// A question, and where its reply is awaited.
+pub(super) struct Asked {
+    pub question: Question,
+    pub slot: Arc<Slot>,
+    /// Held until it is answered.
+    _place: Place,
+}
+
+/// Why there is no reply.
+pub(crate) enum NoReply {
+    /// As many as possible wait already.
+    Busy,
+    /// The client has hung up.
+    HungUp,
+    /// The loop is lost.
+    Lost(io::Error),
+}
+
+impl Channel {
+    /// Nothing is asked yet.
+    pub(super) fn new(stream: UnixStream, questions: Sender<Asked>) -> Channel {
+        Channel { sending: Mutex::new(Sending { stream, questions }), places: Arc::default() }
+    }
+
+    /// Asks the loop, and waits for its reply as long as the client does.
+    pub(crate) fn ask(
+        &self,
+        path: &str,
+        question: Question,
+        hung_up: impl Fn() -> bool,
+    ) -> Result<Reply, NoReply> {
+        let place = self.places.take().ok_or(NoReply::Busy)?;
+        let slot = Arc::new(Slot::default());
+        let asked = Asked { question, slot: Arc::clone(&slot), _place: place };
+        self.send(path, asked).map_err(NoReply::Lost)?;
+        loop {
+            if let Some(reply) = slot.wait(HANG_UP_CHECK) {
+                return Ok(reply);
+            }
+            if hung_up() {
+                return Err(NoReply::HungUp);
+            }
+        }
+    }
+
+    fn send(&self, path: &str, asked: Asked) -> io::Result<()> {
+        let request = request(path);
+        let mut sending = locked(&self.sending);
+        sending.questions.send(asked).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        sending.stream.write_all(request.as_bytes())
+    }
+}
+
+/// What tiny_http reads.
+pub(super) fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\n\r\n")
+}
+
+/// Where a reply is awaited.
+#[derive(Default)]
+pub(super) struct Slot {
+    reply: Mutex<Option<Reply>>,
+    came: Condvar,
+}
+
+impl Slot {
+    pub(super) fn fill(&self, reply: Reply) {
+        *locked(&self.reply) = Some(reply);
+        self.came.notify_one();
+    }
+
+    fn wait(&self, time: Duration) -> Option<Reply> {
+        let reply = locked(&self.reply);
+        let waited = self.came.wait_timeout_while(reply, time, |reply| reply.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+}
+
+/// How many have asked and are not answered yet, those who have hung up included.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// One of them.
+pub(super) struct Place(Arc<Places>);
+
+impl Places {
+    fn take(self: &Arc<Places>) -> Option<Place> {
+        // In a crowd the loop is soon through. If it is not, it waits for `w`.
+        let is_full = |taken: &mut usize| *taken >= MAX_WAITING;
+        let taken = locked(&self.taken);
+        let waited = self.freed.wait_timeout_while(taken, HANG_UP_CHECK, is_full);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
+        }
+        *taken += 1;
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = locked(&self.0.taken);
+        *taken -= 1;
+        if *taken + 1 == MAX_WAITING {
+            self.0.freed.notify_all();
+        }
+    }
+}
