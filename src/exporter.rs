@@ -124,7 +124,7 @@ impl Exporter {
         let listener = Listener::bind(&config.host, config.port)?;
         let address = listener.address;
         let access = config.web_config.as_deref().map(Access::open).transpose()?;
-        let scheme = if access.as_ref().is_some_and(Access::uses_tls) { "https" } else { "http" };
+        let scheme = access.as_ref().map_or("http", Access::scheme);
         let (accepting, requests) = listener.start(access)?;
         let cache = Cache::new(config.interval, system_clock(), scraper);
         let page = landing_page::Settings {

@@ -18,7 +18,7 @@ mod reply;
 mod request;
 mod stream;
 
-pub(crate) use access::{Access, check as check_access};
+pub(crate) use access::Access;
 pub(crate) use incoming::{Request, Requests};
 pub(crate) use listener::Accepting;
 pub(crate) use listener::Listener;

@@ -109,6 +109,6 @@ pub(super) fn web_config(value: &str) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let path = PathBuf::from(value);
-    http::check_access(&path)?;
+    http::Access::open(&path)?;
     Ok(Some(path))
 }

@@ -1,22 +1,23 @@
-//! Who may come in, and how: TLS, client certificates and passwords, as the file of `--web.config.file` says. Its form is that of
-//! Prometheus's exporter-toolkit. The file and those that it names are read again when they change.
+//! Who may come in, and how: TLS, client certificates and passwords, as the file of `--web.config.file` says. The file and those that
+//! it names are read again when they change.
 
 mod clients;
 mod config;
+mod files;
 mod passwords;
 mod session;
-mod yaml;
+mod tls;
 
 use std::{
-    fs,
-    os::unix::fs::MetadataExt,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use anyhow::{Context, Result, bail};
-use config::Rules;
+use anyhow::Result;
+use files::Files;
 use passwords::Passwords;
+use rustls::ServerConfig;
 pub(crate) use session::Session;
 
 use super::request::Refusal;
@@ -26,7 +27,6 @@ use crate::{lock::locked, log};
 pub(crate) struct Access {
     path: PathBuf,
     latest: Mutex<Latest>,
-    passwords: Passwords,
 }
 
 struct Latest {
@@ -35,29 +35,28 @@ struct Latest {
     files: Files,
 }
 
-/// Says whether the file can be used.
-///
-/// # Errors
-/// It or a file that it names can't be read, or holds what is not supported; the error names that.
-pub(crate) fn check(path: &Path) -> Result<()> {
-    Rules::read(&mut Files::default(), path).map(drop)
+/// What the file says.
+struct Rules {
+    tls: Option<Arc<ServerConfig>>,
+    passwords: Passwords,
+    /// Header fields of every answer, each with its line end.
+    fields: Vec<String>,
 }
 
 impl Access {
     /// Reads the file.
     ///
     /// # Errors
-    /// As [`check`]; or the system gives no random numbers.
+    /// It or a file that it names can't be read, or holds what is not supported; the error names that.
     pub(crate) fn open(path: &Path) -> Result<Access> {
         let mut files = Files::default();
-        let rules = Arc::new(Rules::read(&mut files, path)?);
-        let latest = Mutex::new(Latest { rules, files });
-        Ok(Access { path: path.to_owned(), latest, passwords: Passwords::new()? })
+        let rules = Arc::new(config::read(path, &mut files)?);
+        Ok(Access { path: path.to_owned(), latest: Mutex::new(Latest { rules, files }) })
     }
 
-    /// Whether clients must speak TLS. This does not change while the exporter runs.
-    pub(crate) fn uses_tls(&self) -> bool {
-        locked(&self.latest).rules.tls.is_some()
+    /// The scheme of the URLs that clients ask for. It stays the same while the exporter runs.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if locked(&self.latest).rules.tls.is_some() { "https" } else { "http" }
     }
 
     /// A TLS session for a new connection; `None` if there is no TLS.
@@ -68,21 +67,24 @@ impl Access {
         self.rules().tls.as_ref().map(Session::new).transpose()
     }
 
-    /// Checks the `Authorization` field of a request.
+    /// Checks the `Authorization` field of a request from there.
     ///
     /// # Errors
     /// The user is unknown or the password wrong, or too many others wait to be checked.
-    pub(crate) fn admit(&self, authorization: &str) -> Result<(), Refusal> {
-        self.passwords.check(&self.rules().users, authorization)
+    pub(crate) fn admit(&self, authorization: &str, client: IpAddr) -> Result<(), Refusal> {
+        self.rules().passwords.check(authorization, client)
     }
 
     /// Adds the configured fields to the head of an answer, except those that it has.
     pub(crate) fn add_fields(&self, head: &mut String) {
         let rules = Arc::clone(&locked(&self.latest).rules);
-        let before = head.to_ascii_lowercase();
-        for (name, value) in &rules.headers {
-            if !before.contains(&format!("\r\n{}:", name.to_ascii_lowercase())) {
-                head.push_str(&format!("{name}: {value}\r\n"));
+        for field in &rules.fields {
+            let name = field.split_inclusive(':').next().unwrap_or_default();
+            if !head.contains(&format!(
+                "
+{name}"
+            )) {
+                head.push_str(field);
             }
         }
     }
@@ -91,57 +93,28 @@ impl Access {
     fn rules(&self) -> Arc<Rules> {
         let mut latest = locked(&self.latest);
         if latest.files.have_changed() {
+            let path = self.path.display();
             let mut files = Files::default();
-            let read = Rules::read(&mut files, &self.path);
+            let read = config::read(&self.path, &mut files);
             latest.files = files;
-            match read {
+            let problem = match read {
                 // Otherwise a file that is cut short would let in clients without TLS.
                 Ok(rules) if rules.tls.is_some() != latest.rules.tls.is_some() => {
-                    self.complain("only a restart can turn TLS on or off")
+                    Some("only a restart can turn TLS on or off".to_owned())
                 }
                 Ok(rules) => {
                     latest.rules = Arc::new(rules);
-                    log::info(&format!("{} was read again", self.path.display()));
+                    None
                 }
-                Err(error) => self.complain(&format!("{error:#}")),
+                Err(error) => Some(format!("{error:#}")),
+            };
+            match problem {
+                None => log::info(&format!("{path} was read again")),
+                Some(problem) => {
+                    log::warn(&format!("{path}: {problem}; what was read before stays in use"))
+                }
             }
         }
         Arc::clone(&latest.rules)
     }
-
-    fn complain(&self, error: &str) {
-        log::warn(&format!("{}: {error}; what was read before stays in use", self.path.display()));
-    }
-}
-
-/// The files that were read, and how they were then.
-#[derive(Default)]
-struct Files {
-    seen: Vec<(PathBuf, Option<Stamp>)>,
-}
-
-/// What changes with a file: modification and change, inode, size.
-type Stamp = ([i64; 4], u64, u64);
-
-impl Files {
-    /// Reads a file, and remembers how it was before that.
-    fn read(&mut self, path: &Path) -> Result<Vec<u8>> {
-        self.seen.push((path.to_owned(), stamp(path)));
-        // One that never ends, such as a device, is none.
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            bail!("{} is not a file", path.display());
-        }
-        fs::read(path).with_context(|| format!("{} can't be read", path.display()))
-    }
-
-    fn have_changed(&self) -> bool {
-        self.seen.iter().any(|(path, before)| stamp(path) != *before)
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    let modified = [metadata.mtime(), metadata.mtime_nsec()];
-    let times = [modified[0], modified[1], metadata.ctime(), metadata.ctime_nsec()];
-    Some((times, metadata.ino(), metadata.size()))
 }

@@ -81,7 +81,8 @@ impl<'c> Connection<'c> {
                 let before = self.connections.set(self.id, State::Serving);
                 request.keep_alive &= before != State::Evicted;
                 if let Some(access) = self.access {
-                    access.admit(&request.authorization)?;
+                    let client = self.stream.client().map_err(|_| End::Gone)?;
+                    access.admit(&request.authorization, client)?;
                 }
                 self.answer(request)
             });

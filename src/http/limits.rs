@@ -46,9 +46,12 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
 /// The stack of a connection's thread. It only reads a head and writes an answer; with TLS it calculates too.
 pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
-/// Passwords that are checked or wait to be, of which each takes 50 ms or more. More are refused at once.
+/// Passwords that are checked or wait for that. Each takes 50 ms or more, so that the last one is checked before Prometheus gives up.
 #[cfg(feature = "tls")]
-pub(crate) const MAX_CHECKS: usize = 16;
+pub(crate) const MAX_CHECKS: usize = 64;
+/// The same, of one client. More are refused at once, so that those who guess do not keep others out.
+#[cfg(feature = "tls")]
+pub(crate) const MAX_CHECKS_OF_CLIENT: usize = 4;
 /// How much earlier than a scraper stops waiting it is answered.
 pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 /// A scraper that says that it waits less than this is not believed.

@@ -16,7 +16,7 @@ pub(crate) struct Request {
     pub path: String,
     /// The `Accept` fields, joined by commas; empty if there is none.
     pub accept: String,
-    /// The first `Authorization` field; empty if there is none.
+    /// The first `Authorization` field; empty if there is none, and in a build without the feature `tls`.
     pub authorization: String,
     /// Whether the connection may be used again.
     pub keep_alive: bool,
@@ -221,7 +221,9 @@ impl Fields {
                 self.accept.push_str(comma);
                 self.accept.push_str(text);
             }
-            ("authorization", Some(text)) if self.authorization.is_empty() => {
+            ("authorization", Some(text))
+                if cfg!(feature = "tls") && self.authorization.is_empty() =>
+            {
                 self.authorization = text.to_owned();
             }
             ("host", Some(text)) if is_host(text) && self.host.is_none() => self.host = Some(()),
@@ -324,7 +326,7 @@ mod tests {
         let request = Request {
             path: "/metrics".to_owned(),
             accept: "a/b,c/d;q=0.5".to_owned(),
-            authorization: "Basic YTpi".to_owned(),
+            authorization: if cfg!(feature = "tls") { "Basic YTpi" } else { "" }.to_owned(),
             method: Method::Get,
             keep_alive: true,
             scrape_timeout: None,

@@ -2,11 +2,15 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     time::{Duration, Instant},
 };
 
-use rustix::{io::Errno, net::RecvFlags};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::RecvFlags,
+};
 
 use super::{access::Session, limits::WRITE_TIME};
 
@@ -36,6 +40,14 @@ impl<'s> Stream<'s> {
     /// Nothing is read yet.
     pub(crate) fn new(socket: &'s TcpStream, tls: Option<Session>) -> Stream<'s> {
         Stream { socket, tls, read_timeout: None }
+    }
+
+    /// The address of the client.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn client(&self) -> io::Result<IpAddr> {
+        Ok(self.socket.peer_addr()?.ip().to_canonical())
     }
 
     /// Reads what there is, or waits for it for that time, which is more than 0. Gives 0 when a signal came first.
@@ -87,6 +99,12 @@ impl<'s> Stream<'s> {
 
     /// Whether the client has closed or reset the connection. One that has sent more than was asked is still there.
     pub(crate) fn has_hung_up(&self, sent_more: bool) -> bool {
+        if self.tls.is_some() {
+            // What it has sent may be the announcement that it ends.
+            let mut closed = [PollFd::new(self.socket, PollFlags::RDHUP)];
+            return !sent_more
+                && poll(&mut closed, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match rustix::net::recv(self.socket, &mut [0; 1][..], flags) {
             Ok((count, _)) => count == 0 && !sent_more,

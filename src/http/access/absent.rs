@@ -1,6 +1,11 @@
-//! What a build without the feature `tls` has in place of TLS and passwords: nothing of these types exists.
+//! What a build without the feature `tls` has instead: nothing of these types exists.
 
-use std::{io, net::TcpStream, path::Path, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 
@@ -10,23 +15,16 @@ pub(crate) enum Access {}
 
 pub(crate) enum Session {}
 
-/// Says which build can use the file.
-///
-/// # Errors
-/// Always.
-pub(crate) fn check(_: &Path) -> Result<()> {
-    bail!(
-        "expected a build with TLS and passwords, which this one is not: take the binary whose name ends in -tls, or build with --features tls"
-    )
-}
-
 impl Access {
-    pub(crate) fn open(path: &Path) -> Result<Access> {
-        check(path)?;
-        bail!("there is no TLS")
+    /// # Errors
+    /// Always; the error names the build that can use the file.
+    pub(crate) fn open(_: &Path) -> Result<Access> {
+        bail!(
+            "expected a build with TLS and passwords, which this one is not: take the binary whose name ends in -tls, or build with --features tls"
+        )
     }
 
-    pub(crate) fn uses_tls(&self) -> bool {
+    pub(crate) fn scheme(&self) -> &'static str {
         match *self {}
     }
 
@@ -34,7 +32,7 @@ impl Access {
         match *self {}
     }
 
-    pub(crate) fn admit(&self, _: &str) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, _: &str, _: IpAddr) -> Result<(), Refusal> {
         match *self {}
     }
 

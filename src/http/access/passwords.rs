@@ -1,16 +1,14 @@
-//! Passwords of HTTP's basic authentication, held against bcrypt hashes. A hash takes 50 ms or more, so a password that was right is
-//! remembered, and others are checked one at a time. How long that takes does not tell whether there is such a user.
+//! Passwords of HTTP's basic authentication (RFC 7617), against bcrypt hashes. Each takes 50 ms or more, so a password that was right
+//! is remembered, and others are checked one at a time. How long that takes does not tell whether there is such a user.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    net::IpAddr,
+    sync::{Mutex, OnceLock},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::{
     hmac::{self, HMAC_SHA256, Key, Tag},
@@ -19,36 +17,49 @@ use ring::{
 
 use crate::{
     http::{
-        limits::MAX_CHECKS,
+        limits::{MAX_CHECKS, MAX_CHECKS_OF_CLIENT},
         request::{Refusal, SERVICE_UNAVAILABLE, UNAUTHORIZED},
     },
     lock::locked,
 };
 
-/// Users with their hashes. If there are none, no password is needed.
-pub(super) type Users = BTreeMap<String, String>;
-
+/// The users of the file. If there are none, no password is needed.
 pub(super) struct Passwords {
-    /// Of this process alone, so that what is remembered is of no use elsewhere.
+    users: BTreeMap<String, User>,
+    /// Of these users alone, so that what is remembered is of no use elsewhere.
     key: Key,
-    /// For each user what was right: its tag, made of user, hash and password.
-    right: Mutex<HashMap<String, Tag>>,
     /// Held by the one that is checked.
     turn: Mutex<()>,
-    /// Those that are checked or wait for that.
-    checks: AtomicUsize,
+    /// The clients of which a password is checked or waits for that.
+    waiting: Mutex<Vec<IpAddr>>,
     /// Chooses by whose hash an unknown user is checked.
     stand_in: RandomState,
 }
 
+struct User {
+    hash: String,
+    /// The tag of the password that was right.
+    right: OnceLock<Tag>,
+}
+
 impl Passwords {
-    pub(super) fn new() -> Result<Passwords> {
+    /// # Errors
+    /// A hash is not of bcrypt, or the system has no random numbers.
+    pub(super) fn new(users: BTreeMap<String, String>) -> Result<Passwords> {
+        let user = |(name, hash): (String, String)| {
+            let cost = hash.parse().map_or(0, |parts: bcrypt::HashParts| parts.get_cost());
+            ensure!(
+                (4..=31).contains(&cost),
+                "basic_auth_users.{name}: expected a bcrypt hash, as htpasswd -nBC 10 prints it"
+            );
+            Ok((name, User { hash, right: OnceLock::new() }))
+        };
         let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
         Ok(Passwords {
+            users: users.into_iter().map(user).collect::<Result<_>>()?,
             key: key.map_err(|_| anyhow!("the system has no random numbers"))?,
-            right: Mutex::default(),
             turn: Mutex::default(),
-            checks: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             stand_in: RandomState::new(),
         })
     }
@@ -57,44 +68,55 @@ impl Passwords {
     ///
     /// # Errors
     /// The user is unknown, the password wrong, or too many wait already.
-    pub(super) fn check(&self, users: &Users, authorization: &str) -> Result<(), Refusal> {
-        if users.is_empty() {
+    pub(super) fn check(&self, authorization: &str, client: IpAddr) -> Result<(), Refusal> {
+        if self.users.is_empty() {
             return Ok(());
         }
-        let (user, password) = credentials(authorization).ok_or(UNAUTHORIZED)?;
-        let number = self.stand_in.hash_one(&user) % users.len() as u64;
-        let stand_in = users.values().nth(number as usize).ok_or(UNAUTHORIZED)?;
-        let (hash, known) = users.get(&user).map_or((stand_in, false), |hash| (hash, true));
-        let whole =
-            [user.len().to_string().as_bytes(), b":", user.as_bytes(), hash.as_bytes(), &password]
-                .concat();
+        let (name, password) = credentials(authorization).ok_or(UNAUTHORIZED)?;
+        let known = self.users.get(&name);
+        let number = self.stand_in.hash_one(&name) % self.users.len() as u64;
+        let user = known.or(self.users.values().nth(number as usize)).ok_or(UNAUTHORIZED)?;
         let was_right = || {
-            locked(&self.right)
-                .get(&user)
-                .is_some_and(|tag| hmac::verify(&self.key, &whole, tag.as_ref()).is_ok())
+            let tag = user.right.get().filter(|_| known.is_some());
+            tag.is_some_and(|tag| hmac::verify(&self.key, &password, tag.as_ref()).is_ok())
         };
         if was_right() {
             return Ok(());
         }
-        let before = self.checks.fetch_add(1, Ordering::Relaxed);
-        let checked = match before < MAX_CHECKS {
-            true => {
-                let _turn = locked(&self.turn);
-                // Another connection may have had the same checked meanwhile.
-                Ok(was_right() || (bcrypt::verify(&password, hash).unwrap_or(false) && known))
-            }
-            false => Err(SERVICE_UNAVAILABLE),
+        if !self.enter(client) {
+            return Err(SERVICE_UNAVAILABLE);
+        }
+        let is_right = {
+            let _turn = locked(&self.turn);
+            // Another connection may have had the same checked meanwhile.
+            was_right() || bcrypt::verify(&password, &user.hash).unwrap_or(false)
         };
-        self.checks.fetch_sub(1, Ordering::Relaxed);
-        if !checked? {
+        self.leave(client);
+        if !(is_right && known.is_some()) {
             return Err(UNAUTHORIZED);
         }
-        locked(&self.right).insert(user, hmac::sign(&self.key, &whole));
+        user.right.get_or_init(|| hmac::sign(&self.key, &password));
         Ok(())
+    }
+
+    /// Enters a client whose password is to be checked, if there is room: so little for each that the one which guesses does not keep
+    /// the others out.
+    fn enter(&self, client: IpAddr) -> bool {
+        let mut waiting = locked(&self.waiting);
+        let own = waiting.iter().filter(|&&other| other == client).count();
+        let has_room = waiting.len() < MAX_CHECKS && own < MAX_CHECKS_OF_CLIENT;
+        waiting.extend(has_room.then_some(client));
+        has_room
+    }
+
+    fn leave(&self, client: IpAddr) {
+        let mut waiting = locked(&self.waiting);
+        let place = waiting.iter().position(|&other| other == client);
+        place.map(|place| waiting.swap_remove(place));
     }
 }
 
-/// User and password of `Basic dXNlcjpwYXNz` (RFC 7617).
+/// User and password of `Basic dXNlcjpwYXNz`.
 fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
     let (scheme, encoded) = authorization.split_once(' ')?;
     let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;

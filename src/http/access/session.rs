@@ -1,5 +1,5 @@
-//! The server's end of a TLS connection: what the client sends and gets, in records on a socket. All of it is bounded in time, and
-//! rustls bounds what it holds: a record, or a handshake message of 64 KB.
+//! The server's end of a TLS connection. Reading and writing are bounded in time, and rustls bounds what it holds: a record, or a
+//! handshake message of 64 KB.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,23 +12,20 @@ use anyhow::Result;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::http::{
-    limits::{HEAD_TIME, LINGER_TIME, WRITE_TIME},
+    limits::{LINGER_TIME, WRITE_TIME},
     stream::{Unread, is_timeout},
 };
 
-/// How much is encrypted at a time: a record.
-const RECORD_BYTES: usize = 16 * 1024;
-
-/// One session. It starts with the handshake, which is part of reading the first bytes.
+/// One session. The handshake is part of reading the first bytes.
 pub(crate) struct Session {
     tls: Box<ServerConnection>,
-    begun: bool,
+    has_begun: bool,
 }
 
 impl Session {
     pub(super) fn new(config: &Arc<ServerConfig>) -> Result<Session> {
         let tls = Box::new(ServerConnection::new(Arc::clone(config))?);
-        Ok(Session { tls, begun: false })
+        Ok(Session { tls, has_begun: false })
     }
 
     /// Reads what the client has sent inside, or waits for it for that time.
@@ -36,50 +33,22 @@ impl Session {
         &mut self,
         socket: &TcpStream,
         buffer: &mut [u8],
-        timeout: Duration,
+        time: Duration,
     ) -> Result<usize, Unread> {
-        let mut deadline = Instant::now() + timeout;
-        loop {
-            match self.tls.reader().read(buffer) {
-                Ok(0) => return Err(Unread::Gone),
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The end of the stream came without being announced.
-                Err(_) => return Err(Unread::Gone),
-            }
-            self.flush(socket, deadline).map_err(|_| Unread::Gone)?;
-            match self.receive(socket, deadline) {
-                Ok(0) => return Err(Unread::Gone),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                    return Err(Unread::PlainHttp);
-                }
-                Err(error) if is_timeout(&error) => return Err(Unread::TooLate),
-                Err(_) => return Err(Unread::Gone),
-            }
-            if self.tls.process_new_packets().is_err() {
-                // An alert says why.
-                let _ = self.flush(socket, Instant::now() + HEAD_TIME);
-                return Err(Unread::Broken);
-            }
-            // What has begun must be whole as soon as a request's head.
-            deadline = deadline.min(Instant::now() + HEAD_TIME);
+        let mut socket = Timed::new(socket, time);
+        let read = socket.begins_with_letter(&mut self.has_begun).and_then(|begins| match begins {
+            // Every method of HTTP begins with a letter, and TLS with 22.
+            true => Err(ErrorKind::Unsupported.into()),
+            false => rustls::Stream::new(&mut *self.tls, &mut socket).read(buffer),
+        });
+        match read {
+            Ok(0) => Err(Unread::Gone),
+            Ok(count) => Ok(count),
+            Err(error) if is_timeout(&error) => Err(Unread::TooLate),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Err(Unread::PlainHttp),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err(Unread::Broken),
+            Err(_) => Err(Unread::Gone),
         }
-    }
-
-    fn receive(&mut self, mut socket: &TcpStream, deadline: Instant) -> io::Result<usize> {
-        socket.set_read_timeout(Some(left(deadline)?))?;
-        if !self.begun {
-            let mut first = [0];
-            socket.peek(&mut first)?;
-            // TLS begins with 22, and every method of HTTP with a letter.
-            if first[0].is_ascii_uppercase() {
-                return Err(ErrorKind::InvalidInput.into());
-            }
-            self.begun = true;
-        }
-        self.tls.read_tls(&mut socket)
     }
 
     /// Writes both, within the time that a client has to take an answer.
@@ -89,35 +58,62 @@ impl Session {
         head: &[u8],
         body: &[u8],
     ) -> io::Result<()> {
-        let deadline = Instant::now() + WRITE_TIME;
-        self.tls.writer().write_all(head)?;
-        for part in body.chunks(RECORD_BYTES) {
-            self.tls.writer().write_all(part)?;
-            self.flush(socket, deadline)?;
-        }
-        self.flush(socket, deadline)
-    }
-
-    fn flush(&mut self, mut socket: &TcpStream, deadline: Instant) -> io::Result<()> {
-        while self.tls.wants_write() {
-            socket.set_write_timeout(Some(left(deadline)?))?;
-            match self.tls.write_tls(&mut socket) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        let mut socket = Timed::new(socket, WRITE_TIME);
+        let mut stream = rustls::Stream::new(&mut *self.tls, &mut socket);
+        stream.write_all(head)?;
+        stream.write_all(body)?;
+        stream.flush()
     }
 
     /// Announces the end, by which a client can tell it from a cut.
     pub(crate) fn announce_end(&mut self, socket: &TcpStream) -> io::Result<()> {
         self.tls.send_close_notify();
-        self.flush(socket, Instant::now() + LINGER_TIME)
+        rustls::Stream::new(&mut *self.tls, &mut Timed::new(socket, LINGER_TIME)).flush()
     }
 }
 
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
-    left.ok_or_else(|| ErrorKind::TimedOut.into())
+/// A socket that is read and written until a deadline.
+struct Timed<'s> {
+    socket: &'s TcpStream,
+    deadline: Instant,
+}
+
+impl Timed<'_> {
+    fn new(socket: &TcpStream, time: Duration) -> Timed<'_> {
+        Timed { socket, deadline: Instant::now() + time }
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+
+    /// Whether the first byte that the client sends is a capital letter.
+    fn begins_with_letter(&self, has_begun: &mut bool) -> io::Result<bool> {
+        if *has_begun {
+            return Ok(false);
+        }
+        let mut first = [0];
+        self.socket.set_read_timeout(self.left()?)?;
+        *has_begun = self.socket.peek(&mut first)? > 0;
+        Ok(first[0].is_ascii_uppercase())
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -60,8 +60,8 @@ fn a_broken_file_changes_nothing_and_is_logged_once() {
     };
     assert_eq!(status(PASSWORD), 200);
     for (number, (broken, said)) in [
-        ("basic_auth_users: [", "it is not YAML"),
-        ("nonsense: true", "nonsense: unknown key"),
+        ("basic_auth_users: {", "did not find expected node content"),
+        ("nonsense: true", "unknown field `nonsense`"),
         ("basic_auth_users: {}", "only a restart can turn TLS on or off"),
     ]
     .into_iter()
