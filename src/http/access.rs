@@ -80,10 +80,7 @@ impl Access {
         let rules = Arc::clone(&locked(&self.latest).rules);
         for field in &rules.fields {
             let name = field.split_inclusive(':').next().unwrap_or_default();
-            if !head.contains(&format!(
-                "
-{name}"
-            )) {
+            if !head.contains(&format!("\r\n{name}")) {
                 head.push_str(field);
             }
         }
