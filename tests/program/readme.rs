@@ -17,7 +17,7 @@ use crate::booted::{
     machine::{Machine, NAME},
 };
 use crate::{
-    harness::{FakeW, PROGRAM, fixture, once, program, run, within},
+    harness::{FakeW, PROGRAM, fixture, folder, once, program, run, within},
     static_binaries::of_this_processor,
 };
 
@@ -222,6 +222,20 @@ fn a_released_version_has_its_date_in_the_changelog() {
     let date = date.expect("the version of the manifest");
     let is_date = date.len() == 10 && date.split('-').all(|part| part.parse::<u32>().is_ok());
     assert!(is_date, "{date}");
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn prometheus_accepts_the_scrape_configuration() {
+    let readme = readme();
+    let (_, snippet) = readme.split_once("```yaml\n").unwrap();
+    let (snippet, rest) = snippet.split_once("```").unwrap();
+    assert!(!rest.contains("```yaml"), "another one");
+    let file = folder().join("prometheus.yml");
+    fs::write(&file, snippet).unwrap();
+    let checked = Command::new("promtool").args(["check", "config"]).arg(file).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(snippet.contains("\"127.0.0.1:9839\""), "{snippet}");
 }
 
 /// Checks that are named in a table or a sentence.
