@@ -230,7 +230,48 @@ mod tests {
                 let complaint = complaint(&text);
                 assert!(complaint.starts_with("its header is not known"), "{complaint}");
                 assert!(complaint.contains(fault) && complaint.len() < 600, "{complaint}");
+                let is_cut = blanks.len() >= 500;
+                assert_eq!(complaint.contains(": …\""), is_cut, "{complaint}");
             }
+        }
+    }
+
+    #[test]
+    fn a_header_with_a_column_elsewhere_is_not_known() {
+        for header in [
+            "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT",
+            "USER     TTY        LOGIN@   IDLE   JCPU   PCPU WHAT",
+            "USER     TTY      FROM              LOGIN@   IDLE   JCPU   PCPU  WHAT",
+            "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT",
+            "USER       TTY      FROM                      LOGIN@  IDLE WHAT",
+            "USER    TTY FROM              LOGIN@  IDLE WHAT",
+        ] {
+            assert!(complaint(&format!("{header}\n")).starts_with("read"), "{header}");
+            for word in ["IDLE", "JCPU", "PCPU"] {
+                if header.contains(word) {
+                    let shifted = header.replace(word, &format!(" {word}"));
+                    let complaint = complaint(&format!("{shifted}\n"));
+                    assert!(complaint.starts_with("its header is not known"), "{complaint}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whether_from_is_shown_is_in_the_header() {
+        for (header, shown) in [
+            ("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT", true),
+            ("USER     TTY        LOGIN@   IDLE   JCPU   PCPU WHAT", false),
+            ("USER     TTY      FROM              IDLE WHAT", true),
+            ("USER     TTY         IDLE WHAT", false),
+            (" 10:00:00 up 3 min,  0 user\nUSER     TTY      IDLE   WHAT", false),
+            ("USER    TTY FROM              LOGIN@  IDLE WHAT", true),
+            ("USER\t\tTTY\t\tIDLE\tTIME\t\t HOST", true),
+            ("USER     TTY             LOGIN@              FROM", true),
+        ] {
+            let printed = format!("{header}\n");
+            let table = read(printed.as_bytes()).map(|table| table.shows_from);
+            assert_eq!(table.ok(), Some(shown), "{header}");
         }
     }
 

@@ -237,6 +237,9 @@ mod tests {
         assert_eq!(read("08:00"), Some(at("2026-11-23 08:00:00")));
         assert_eq!(read("00:00"), Some(at("2026-11-24 00:00:00")));
         assert_eq!(read("23:59"), Some(at("2026-11-23 23:59:00")));
+        let until_midnight = Span { ended: at("2026-11-24 00:00:00"), ..run };
+        let login = Login::procps(b"00:00").and_then(|login| login.resolve(until_midnight));
+        assert_eq!(login.map(|time| time.unix), Some(until_midnight.ended));
     }
 
     #[test]
@@ -260,6 +263,8 @@ mod tests {
         assert_eq!(procps("29Feb23", "2026-11-24 00:17:39"), None, "no such day");
         assert_eq!(procps("31Dec99", "2026-11-24 00:17:39"), Some(at("1999-12-31 00:00:00")));
         assert_eq!(procps("01Jan69", "2026-11-24 00:17:39"), None, "before 1970");
+        assert_eq!(procps("25Nov26", "2026-11-24 00:17:39"), None, "that of 1926");
+        assert_eq!(procps("31Dec71", "2071-01-01 00:00:00"), Some(at("1971-12-31 00:00:00")));
     }
 
     #[test]
@@ -289,6 +294,19 @@ mod tests {
             "Tue Nov 31 00:15:28 2026",
         ] {
             assert_eq!(Login::toybox(text.as_bytes()), None, "{text}");
+        }
+        for text in [
+            "Nov_24 00:15:27",
+            "Nov 24_00:15:27",
+            "Nov  0 00:15:27",
+            "Nov 32 00:15:27",
+            "Nov 24 24:00:27",
+            "Nov 24 00:60:27",
+            "Nov 24 00:15:60",
+            "Nov 24 00:15",
+            "Okt 24 00:15:27",
+        ] {
+            assert_eq!(Login::busybox(text.as_bytes()), None, "{text}");
         }
     }
 
