@@ -63,8 +63,12 @@ impl Client {
     }
 
     pub fn over(&self, socket: TcpStream) -> Stream {
+        StreamOwned::new(self.session(), socket)
+    }
+
+    pub fn session(&self) -> ClientConnection {
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        StreamOwned::new(ClientConnection::new(Arc::clone(&self.config), name).unwrap(), socket)
+        ClientConnection::new(Arc::clone(&self.config), name).unwrap()
     }
 
     /// Sends this, with `Connection: close` in it, and reads to the end.

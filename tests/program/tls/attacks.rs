@@ -1,0 +1,155 @@
+//! Attacks that there are only with TLS and passwords. `ATTACKS_OVER_TLS` runs the other ones over TLS.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, connect, socket};
+
+use super::{
+    client::{Client, get},
+    files::{Files, PASSWORD, TLS, users},
+};
+use crate::harness::{Answer, Exporter, FakeW, until, within};
+
+fn exporter(files: &Files) -> Exporter {
+    let fake = FakeW::new("cat $TABLE");
+    Exporter::of(&fake.command(), &["--web.config.file", &files.web()])
+}
+
+/// Connects from another address of this host.
+fn connect_from(client: [u8; 4], exporter: &Exporter) -> Option<TcpStream> {
+    let server: SocketAddrV4 = exporter.address.parse().unwrap();
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    bind(&stream, &SocketAddrV4::new(client.into(), 0)).ok()?;
+    connect(&stream, &server).ok()?;
+    let stream = TcpStream::from(stream);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    Some(stream)
+}
+
+/// Guesses from 127.0.0.2 in 100 connections at a time, while something else is done.
+fn while_passwords_are_guessed<R>(exporter: &Exporter, meanwhile: impl FnOnce() -> R) -> R {
+    let (on, guesses) = (AtomicBool::new(true), AtomicUsize::new(0));
+    struct Off<'o>(&'o AtomicBool);
+    impl Drop for Off<'_> {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+    thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                while on.load(Ordering::Relaxed) {
+                    let guess = guesses.fetch_add(1, Ordering::Relaxed).to_string();
+                    let user = if guess.ends_with('7') { "nobody" } else { "prometheus" };
+                    let Some(mut stream) = connect_from([127, 0, 0, 2], exporter) else { continue };
+                    if stream.write_all(get("/metrics", Some((user, &guess))).as_bytes()).is_ok() {
+                        let answer = Answer::read_to_end(&mut stream);
+                        assert!([401, 503].contains(&answer.status), "{answer:?}");
+                    }
+                }
+            });
+        }
+        let _off = Off(&on);
+        until("a hundred guesses", || guesses.load(Ordering::Relaxed) > 100);
+        meanwhile()
+    })
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_keeps_nobody_out() {
+    let hash = bcrypt::hash(PASSWORD, 10).unwrap();
+    let files = Files::new(&format!("basic_auth_users: {{prometheus: {hash}, alice: {hash}}}\n"));
+    let exporter = exporter(&files);
+    let login = |user: &str| exporter.ask(&get("/metrics", Some((user, PASSWORD)))).status;
+    assert_eq!(login("alice"), 200);
+    while_passwords_are_guessed(&exporter, || {
+        // Nobody has checked this password before.
+        assert_eq!(login("prometheus"), 200);
+        for _ in 0..20 {
+            assert_eq!((login("alice"), login("prometheus")), (200, 200));
+        }
+        // A password that was right is not checked again, so its client can be anywhere.
+        let mut stream = connect_from([127, 0, 0, 2], &exporter).unwrap();
+        stream.write_all(get("/metrics", Some(("alice", PASSWORD))).as_bytes()).unwrap();
+        assert_eq!(Answer::read_to_end(&mut stream).status, 200);
+    });
+}
+
+/// bcrypt takes a whole core. Guesses that were checked at the same time would take all of them.
+#[test]
+fn guesses_are_checked_one_at_a_time() {
+    let hash = bcrypt::hash(PASSWORD, 9).unwrap();
+    let files = Files::new(&format!("basic_auth_users: {{prometheus: {hash}}}\n"));
+    let exporter = exporter(&files);
+    let guess = |client: u8| {
+        let mut stream = connect_from([127, 0, 1, client], &exporter).unwrap();
+        stream.write_all(get("/", Some(("prometheus", "wrong"))).as_bytes()).unwrap();
+        assert_eq!(Answer::read_to_end(&mut stream).status, 401);
+    };
+    let time = |clients: u8| {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            (0..clients).for_each(|client| _ = scope.spawn(move || guess(client)))
+        });
+        began.elapsed()
+    };
+    let one = (0..5).map(|_| time(1)).min().unwrap();
+    let eight = time(8);
+    println!("one in {one:?}, eight in {eight:?}");
+    // Two cores would otherwise do it in four times the time.
+    assert!(eight > one * 6, "{one:?}, {eight:?}");
+}
+
+#[test]
+fn hundreds_of_handshakes_that_stop_keep_nobody_out() {
+    let files = Files::new(&format!("{TLS}{}", users()));
+    let exporter = exporter(&files);
+    let client = Client::new(&files, None);
+    let mut hello = Vec::new();
+    client.session().write_tls(&mut hello).unwrap();
+    let mut stopped: Vec<TcpStream> = Vec::new();
+    for number in 0..600 {
+        let mut stream = exporter.connect();
+        let _ = stream.write_all(&hello[..number % hello.len()]);
+        stopped.push(stream);
+        if number % 20 == 0 {
+            let login = Some(("prometheus", PASSWORD));
+            assert_eq!(client.get(&exporter.address, "/metrics", login).unwrap().status, 200);
+        }
+    }
+    // The last ones are closed when their time is over.
+    let began = Instant::now();
+    for mut stream in stopped {
+        let _ = stream.read(&mut [0; 100]);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+/// It announces its end and closes the connection, while `w` runs for it.
+#[test]
+fn a_client_that_hangs_up_gives_its_place_away() {
+    let files = Files::new(TLS);
+    let fake = FakeW::new("echo begun >>$DIR/begun; sleep 20");
+    let exporter = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
+    let sockets = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", exporter.pid())).unwrap();
+        let targets = open.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    };
+    let before = sockets();
+    let mut stream = Client::new(&files, None).connect(&exporter.address);
+    stream.write_all(get("/metrics", None).as_bytes()).unwrap();
+    until("w runs", || !fake.read("begun").is_empty());
+    assert_eq!(sockets(), before + 1);
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    drop(stream);
+    // Sooner than `w` is killed.
+    within(Duration::from_secs(4), "its connection is closed", || sockets() == before);
+}
