@@ -12,7 +12,7 @@ fn contrib(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)
 }
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "systemd/prometheus-what-active-users-exporter.service",
     "openrc/prometheus-what-active-users-exporter",
     "openrc/prometheus-what-active-users-exporter.confd",
@@ -21,6 +21,7 @@ const FILES: [&str; 11] = [
     "kubernetes/daemonset.yaml",
     "systemd/prometheus-what-active-users-exporter.default",
     "systemd/local-users.nft",
+    "systemd/tls.conf",
     "kubernetes/namespace.yaml",
     "kubernetes/service.yaml",
     "kubernetes/networkpolicy.yaml",

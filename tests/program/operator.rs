@@ -156,8 +156,11 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     for file in RULES.iter().chain(&tests).chain(&["prometheus.yml", "prometheus-fleet.yml"]) {
         fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
     }
-    for job in ["servers", "https", "private"] {
+    for job in ["servers", "https", "tls", "private"] {
         targets(&folder, job, "web1.example.com:9839");
+    }
+    for file in ["what-client.crt", "what-client.key"] {
+        fs::write(folder.join(file), "").unwrap();
     }
     let promtool = |arguments: &str| {
         let output = Command::new("promtool")

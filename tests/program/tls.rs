@@ -1,12 +1,18 @@
 //! TLS, client certificates and passwords, as a client sees them. Needs openssl.
+//!
+//! The tests that need other programs are ignored by `cargo test`, and `.ci/run` runs them.
 
 mod admission;
 mod attacks;
+mod ciphers;
 mod client;
 mod files;
+mod node_exporter;
 mod reload;
+mod scraped;
 mod settings;
 mod tunnel;
+mod unit;
 
 use crate::harness::Exporter;
 

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     net::TcpStream,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -190,17 +192,22 @@ impl Machine {
 
     pub fn try_get(&self, path: &str) -> Option<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut stream = self.connect()?;
+        stream.write_all(request.as_bytes()).unwrap();
+        Some(Answer::read_to_end(&mut stream))
+    }
+
+    /// Connects to the exporter inside, from inside its network.
+    pub fn connect(&self) -> Option<TcpStream> {
         let network = fs::File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
-        // A namespace belongs to a thread.
-        let asking = thread::spawn(move || {
-            use std::{io::Write, os::fd::AsFd};
+        // A namespace belongs to a thread, and a socket to the namespace that it was made in.
+        let connecting = thread::spawn(move || {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            let mut stream = TcpStream::connect("127.0.0.1:9839").ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.write_all(request.as_bytes()).unwrap();
-            Some(Answer::read_to_end(&mut stream))
+            TcpStream::connect("127.0.0.1:9839").ok()
         });
-        asking.join().unwrap()
+        let stream = connecting.join().unwrap()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(stream)
     }
 
     pub fn metrics(&self) -> String {

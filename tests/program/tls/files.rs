@@ -17,7 +17,8 @@ pub fn hash() -> String {
 }
 
 /// A folder with `ca`, `server` and `client` of it, each `.crt` and `.key`; `foreign` of another authority; `expired` and `early`;
-/// `renewed` for the server; `other`, a client with other names; `lone`, which signed itself.
+/// `renewed` for the server; `other`, a client with other names; `lone`, which signed itself; `rsa`, `p384` and `ed25519`, clients with
+/// such keys; `old`, a client whose certificate is of version 1.
 fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -46,6 +47,14 @@ sign foreign another DNS:prometheus.example.com clientAuth
 sign expired ca DNS:prometheus.example.com clientAuth 200101000000Z 200201000000Z
 sign early ca DNS:prometheus.example.com clientAuth 20980101000000Z
 sign wrong ca DNS:prometheus.example.com serverAuth
+new='-newkey rsa:2048 -nodes'
+sign rsa ca DNS:prometheus.example.com clientAuth
+new='-newkey ec -pkeyopt ec_paramgen_curve:secp384r1 -nodes'
+sign p384 ca DNS:prometheus.example.com clientAuth
+new='-newkey ed25519 -nodes'
+sign ed25519 ca DNS:prometheus.example.com clientAuth
+openssl req -newkey rsa:2048 -nodes -subj /CN=old -keyout old.key -out old.csr
+openssl x509 -req -in old.csr -CA ca.crt -CAkey ca.key -out old.crt -days 30
 ";
 
 pub fn sh(folder: &Path, script: &str) {
