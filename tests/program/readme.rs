@@ -34,9 +34,9 @@ fn readme() -> String {
 
 /// A command, and the output that the README shows.
 #[derive(Debug)]
-struct Shown {
+pub struct Shown {
     place: String,
-    command: String,
+    pub command: String,
     answer: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ fn shown() -> Vec<Shown> {
     all
 }
 
-fn shown_at(place: &str) -> Vec<Shown> {
+pub fn shown_at(place: &str) -> Vec<Shown> {
     shown().into_iter().filter(|shown| shown.place == place).collect()
 }
 
@@ -113,8 +113,11 @@ fn every_link_leads_somewhere() {
         let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
         kept.map(|char| if char == ' ' { '-' } else { char }).collect()
     };
-    let headings: BTreeSet<String> =
-        readme.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let headings: BTreeSet<String> = readme
+        .lines()
+        .filter_map(|line| line.trim_start_matches("#").strip_prefix(' '))
+        .map(anchor)
+        .collect();
     let links: Vec<&str> =
         readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
     assert!(links.len() > 30, "{links:?}");

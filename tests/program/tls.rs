@@ -8,6 +8,7 @@ mod ciphers;
 mod client;
 mod files;
 mod node_exporter;
+mod readme;
 mod reload;
 mod scraped;
 mod settings;

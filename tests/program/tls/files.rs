@@ -18,7 +18,7 @@ pub fn hash() -> String {
 
 /// A folder with `ca`, `server` and `client` of it, each `.crt` and `.key`; `foreign` of another authority; `expired` and `early`;
 /// `renewed` for the server; `other`, a client with other names; `lone`, which signed itself; `rsa`, `p384` and `ed25519`, clients with
-/// such keys; `old`, a client whose certificate is of version 1.
+/// such keys; `old`, a client whose certificate is of version 1; `p521` and `small`, clients with keys that ring does not take.
 fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -55,6 +55,10 @@ new='-newkey ed25519 -nodes'
 sign ed25519 ca DNS:prometheus.example.com clientAuth
 openssl req -newkey rsa:2048 -nodes -subj /CN=old -keyout old.key -out old.csr
 openssl x509 -req -in old.csr -CA ca.crt -CAkey ca.key -out old.crt -days 30
+new='-newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -nodes'
+sign p521 ca DNS:prometheus.example.com clientAuth
+new='-newkey rsa:1024 -nodes'
+sign small ca DNS:prometheus.example.com clientAuth
 ";
 
 pub fn sh(folder: &Path, script: &str) {
