@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, OnceLock},
 };
 
@@ -102,6 +102,7 @@ impl Passwords {
     /// Enters a client whose password is to be checked, if there is room: so little for each that the one which guesses does not keep
     /// the others out.
     fn enter(&self, client: IpAddr) -> bool {
+        let client = network(client);
         let mut waiting = locked(&self.waiting);
         let own = waiting.iter().filter(|&&other| other == client).count();
         let has_room = waiting.len() < MAX_CHECKS && own < MAX_CHECKS_OF_CLIENT;
@@ -111,8 +112,16 @@ impl Passwords {
 
     fn leave(&self, client: IpAddr) {
         let mut waiting = locked(&self.waiting);
-        let place = waiting.iter().position(|&other| other == client);
+        let place = waiting.iter().position(|&other| other == network(client));
         place.map(|place| waiting.swap_remove(place));
+    }
+}
+
+/// Of an IPv6 address the first 64 bits, as a client can choose the others.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -123,4 +132,47 @@ fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
     let colon = decoded.iter().position(|&byte| byte == b':')?;
     let user = String::from_utf8(decoded.get(..colon)?.to_vec()).ok()?;
     scheme.eq_ignore_ascii_case("Basic").then(|| (user, decoded[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v6(network: u16, last: u16) -> IpAddr {
+        IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, last])
+    }
+
+    #[test]
+    fn a_few_of_each_client_are_checked_or_wait() -> Result<()> {
+        let passwords = Passwords::new(BTreeMap::new())?;
+        let v4 = |last: u8| IpAddr::from([192, 0, 2, last]);
+        for number in 0..MAX_CHECKS_OF_CLIENT as u16 {
+            assert!(passwords.enter(v4(1)) && passwords.enter(v6(0, number)));
+        }
+        assert!(!passwords.enter(v4(1)) && !passwords.enter(v6(0, 999)));
+        assert!(passwords.enter(v4(2)) && passwords.enter(v6(1, 0)));
+        for left in [v4(1), v6(0, 999)] {
+            passwords.leave(left);
+            assert!(passwords.enter(left) && !passwords.enter(left), "{left}");
+        }
+        let more = (10..=u8::MAX).filter(|&last| passwords.enter(v4(last)));
+        assert_eq!(more.count(), MAX_CHECKS - 2 * MAX_CHECKS_OF_CLIENT - 2);
+        Ok(())
+    }
+
+    #[test]
+    fn credentials_are_read_as_rfc_7617_says() {
+        let read = |field: &str| credentials(field);
+        let expected = Some(("Aladdin".to_owned(), b"open sesame".to_vec()));
+        assert_eq!(read("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), expected);
+        assert_eq!(read("bASIC  QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), expected);
+        // The password may contain colons.
+        assert_eq!(read("Basic YTpiOmM="), Some(("a".to_owned(), b"b:c".to_vec())));
+        assert_eq!(read("Basic Og=="), Some((String::new(), Vec::new())));
+        for bad in
+            ["", "Basic", "Basic ", "Basic YQ==", "Basic !", "Bearer YTpi", "YTpi", "Basic /zpi"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 }
