@@ -178,8 +178,11 @@ fn they_are_accepted_by_what_reads_them() {
         contrib("../.ci/run"),
         contrib("../.ci/grafana"),
         contrib("../.ci/tree"),
-        contrib("../.ci/static"),
+        contrib("../.ci/release"),
         contrib("../.ci/toolchain"),
+        contrib("../.ci/tools"),
+        contrib("packages/build"),
+        contrib("packages/licences"),
     ];
     says(Command::new("shellcheck").args(scripts));
     for file in [FILES[4], FILES[5], FILES[8], FILES[9], FILES[10]] {

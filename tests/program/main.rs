@@ -37,4 +37,5 @@ mod operator;
 mod page;
 mod proxy;
 mod real;
+mod release;
 mod static_binaries;

@@ -1,5 +1,6 @@
 //! Runs the static binaries in root file systems that contain almost nothing else. Those for other processors run under qemu.
 //! `EXPORTER_STATIC` names them, separated by blanks. If it is not set, those for this processor are built here.
+//! The names of those with TLS end in `-tls`.
 
 use std::{
     env, fs,
@@ -49,8 +50,15 @@ impl Binary {
             (machine, _) => panic!("{}: ELF machine {machine}", path.display()),
         };
         let glibc = path.to_string_lossy().contains("-gnu");
-        let (size, resident) = if glibc { (2_000_000, 3_000) } else { (1_000_000, 1_500) };
-        Binary { path, emulated, size, resident }
+        let mut binary = Binary { path, emulated, size: 1_000_000, resident: 1_500 };
+        if glibc || binary.has_tls() {
+            (binary.size, binary.resident) = (2_000_000, 3_000);
+        }
+        binary
+    }
+
+    fn has_tls(&self) -> bool {
+        self.path.to_string_lossy().ends_with("-tls")
     }
 
     /// A root file system with the binary, and on request with a static BusyBox for `sh` and `w`.
@@ -222,6 +230,40 @@ fn alone_in_the_world_it_says_that_there_is_no_w() {
             "{:?}",
             exporter.log()
         );
+        assert!(signal("TERM", &inner(&exporter)));
+        assert_eq!(exporter.end().0, Some(0));
+    }
+}
+
+#[test]
+#[ignore = "needs root, Debian's curl, openssl and qemu-user-static, and EXPORTER_STATIC with binaries with TLS"]
+fn those_with_tls_serve_tls_and_the_others_say_which_do() {
+    for binary in binaries() {
+        let root = binary.root(true);
+        let certificate = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+            -subj /CN=x -addext subjectAltName=IP:127.0.0.1 -keyout web.key -out web.crt";
+        let output = Command::new("sh").args(["-c", certificate]).current_dir(&root).output();
+        assert!(output.as_ref().unwrap().status.success(), "{output:?}");
+        let config = "tls_server_config:\n  cert_file: web.crt\n  key_file: web.key\n";
+        fs::write(root.join("web.yml"), config).unwrap();
+        let mut command = binary.first_process(&root);
+        command.args(["--web.config.file", "/web.yml"]);
+        if !binary.has_tls() {
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(String::from_utf8(output.stderr).unwrap().contains("tls"));
+            continue;
+        }
+        let mut exporter = Exporter::start(&mut command);
+        let curl = |scheme: &str| {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--show-error", "--cacert"]).arg(root.join("web.crt"));
+            curl.arg(format!("{scheme}://{}/metrics", exporter.address)).output().unwrap()
+        };
+        let output = curl("https");
+        assert!(output.status.success(), "{}: {output:?}", binary.path.display());
+        assert_eq!(up(&String::from_utf8(output.stdout).unwrap()), "1");
+        assert!(!String::from_utf8(curl("http").stdout).unwrap().contains("what_up"));
         assert!(signal("TERM", &inner(&exporter)));
         assert_eq!(exporter.end().0, Some(0));
     }
