@@ -12,9 +12,12 @@ fn contrib(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(file)
 }
 
+const UNIT: &str = "systemd/prometheus-what-active-users-exporter.service";
+const INIT_SCRIPT: &str = "openrc/prometheus-what-active-users-exporter";
+
 const FILES: [&str; 12] = [
-    "systemd/prometheus-what-active-users-exporter.service",
-    "openrc/prometheus-what-active-users-exporter",
+    UNIT,
+    INIT_SCRIPT,
     "openrc/prometheus-what-active-users-exporter.confd",
     "container/Dockerfile",
     "container/compose.yaml",
@@ -52,7 +55,9 @@ fn every_flag_and_variable_in_them_exists() {
 #[test]
 fn the_sample_settings_have_every_variable_with_its_default() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    let sample = fs::read_to_string(contrib(FILES[6])).unwrap();
+    let sample =
+        fs::read_to_string(contrib("systemd/prometheus-what-active-users-exporter.default"))
+            .unwrap();
     let mut shown = BTreeSet::new();
     for line in sample.lines().filter(|line| !line.is_empty()) {
         let comment = line.strip_prefix('#').unwrap_or_else(|| panic!("a setting: {line}"));
@@ -87,7 +92,9 @@ fn the_kubernetes_files_fit_together() {
             .unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{file}: {output:?}"))
     };
-    let [daemons, namespace, service, policy] = [FILES[5], FILES[8], FILES[9], FILES[10]].map(read);
+    let [daemons, namespace, service, policy] =
+        ["daemonset", "namespace", "service", "networkpolicy"]
+            .map(|name| read(&format!("kubernetes/{name}.yaml")));
     for file in [&daemons, &service, &policy] {
         assert_eq!(file["metadata"]["namespace"], namespace["metadata"]["name"]);
     }
@@ -112,7 +119,7 @@ fn the_kubernetes_files_fit_together() {
 /// The unit must not restart after a wrong setting, which the program reports by its exit status.
 #[test]
 fn a_wrong_setting_ends_it_with_the_status_that_the_unit_does_not_restart_for() {
-    let unit = fs::read_to_string(contrib(FILES[0])).unwrap();
+    let unit = fs::read_to_string(contrib(UNIT)).unwrap();
     for line in ["Restart=always", "RestartPreventExitStatus=2"] {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
@@ -147,7 +154,7 @@ fn the_docker_build_context_has_all_that_the_build_reads() {
 fn they_are_accepted_by_what_reads_them() {
     let folder = folder();
     let unit = folder.join("prometheus-what-active-users-exporter.service");
-    let text = fs::read_to_string(contrib(FILES[0])).unwrap();
+    let text = fs::read_to_string(contrib(UNIT)).unwrap();
     // The program is not installed at the path in the unit.
     fs::write(&unit, text.replace("/usr/local/bin/prometheus-what-active-users-exporter", PROGRAM))
         .unwrap();
@@ -168,8 +175,8 @@ fn they_are_accepted_by_what_reads_them() {
     let score = says(Command::new("systemd-analyze").args(threshold).arg(&unit));
     println!("{}", score.lines().last().unwrap());
 
-    says(Command::new("shellcheck").args(["-s", "dash"]).arg(contrib(FILES[1])));
-    let mode = fs::metadata(contrib(FILES[1])).unwrap().permissions().mode();
+    says(Command::new("shellcheck").args(["-s", "dash"]).arg(contrib(INIT_SCRIPT)));
+    let mode = fs::metadata(contrib(INIT_SCRIPT)).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0o111, "OpenRC runs only an executable script");
     let scripts = [
         contrib("release"),
@@ -185,7 +192,7 @@ fn they_are_accepted_by_what_reads_them() {
         contrib("packages/licences"),
     ];
     says(Command::new("shellcheck").args(scripts));
-    for file in [FILES[4], FILES[5], FILES[8], FILES[9], FILES[10]] {
+    for file in FILES.iter().filter(|file| file.ends_with(".yaml")) {
         says(
             Command::new("python3")
                 .args(["-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))"])
@@ -264,7 +271,7 @@ fn the_firewall_rules_let_only_root_and_prometheus_connect() {
     "#;
     let output = Command::new("timeout")
         .args(["30", "unshare", "--net", "sh", "-c", script, "sh"])
-        .args([contrib(FILES[7]), PROGRAM.into()])
+        .args([contrib("systemd/local-users.nft"), PROGRAM.into()])
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout.clone()).unwrap();
