@@ -141,7 +141,8 @@ pub fn parse(
     let parsed = match Arguments::from_args(&[NAME], &words) {
         Ok(parsed) => parsed,
         Err(early) if early.status.is_ok() => return Ok(Task::Print(help())),
-        Err(early) => bail!("{}", one_line(&dotted(&early.output))),
+        // It has nothing left to refuse.
+        Err(early) => bail!("{}", early.output.trim_end()),
     };
     if parsed.version {
         return Ok(Task::Print(format!(
@@ -245,11 +246,6 @@ fn utf8(source: &str, value: OsString) -> Result<String> {
     value.into_string().map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
 }
 
-/// A message of argh, with the dotted names.
-fn dotted(text: &str) -> String {
-    FLAGS.iter().fold(text.to_owned(), |text, flag| text.replace(&dashed(flag.name), flag.name))
-}
-
 /// The help, made from the same rows as the flags, for a terminal of 80 columns.
 fn help() -> String {
     let mut text = format!(
@@ -288,11 +284,25 @@ fn wrap(text: &mut String, words: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Reads an environment variable of the process.
 pub fn environment(name: &str) -> Option<OsString> {
     env::var_os(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_help_takes_the_whole_width() {
+        let full = "x".repeat(74 - 4);
+        for (words, lines) in [
+            (format!("{full} abc"), vec![format!("      {full} abc")]),
+            (format!("{full} abcd"), vec![format!("      {full}"), "      abcd".to_owned()]),
+        ] {
+            let mut text = String::new();
+            wrap(&mut text, &words);
+            assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+        }
+    }
 }

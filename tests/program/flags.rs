@@ -9,7 +9,9 @@ use std::{
 
 use rustix::pipe::PipeFlags;
 
-use crate::harness::{Exporter, FakeW, fixture, folder, once, program, run, samples};
+use crate::harness::{
+    Exporter, FakeW, fixture, folder, once, program, run, samples, short_lived_program,
+};
 
 fn mix() -> String {
     format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"))
@@ -17,7 +19,8 @@ fn mix() -> String {
 
 /// The error for a wrong command line or environment: one line, and exit status 2.
 fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let output = program().args(arguments).envs(variables.iter().copied()).output().unwrap();
+    let mut command = short_lived_program();
+    let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}");
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -57,7 +60,13 @@ fn help_fits_a_terminal_and_has_examples_that_work_and_the_exit_statuses() {
     let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
     assert!(help.starts_with("Usage: prometheus-what-active-users-exporter "), "{help}");
-    for line in ["  -V, --version", "  -h, --help", "  --once", "  --listen.port PORT"] {
+    for line in [
+        "  -V, --version",
+        "  -h, --help",
+        "  --once",
+        "  --listen.port PORT",
+        "      TCP port to listen on; 0 takes a free one",
+    ] {
         assert!(help.lines().any(|other| other == line), "{line}: {help}");
     }
     assert!(
@@ -201,7 +210,7 @@ fn a_flag_given_twice_is_named_with_its_second_value() {
 #[test]
 fn a_time_can_be_in_hours_and_days() {
     let w = mix();
-    for time in ["1h", "1d", "365d", "60000"] {
+    for time in ["5s", "1m", "1h", "1d", "365d", "60000", "60000ms"] {
         let output =
             run(&["--once", "--w.command", &w, "--scrape.interval", time, "--w.timeout", time]);
         assert_eq!(output.status.code(), Some(0), "{time}: {output:?}");
@@ -379,6 +388,7 @@ fn a_bare_with_timestamp_means_true() {
         let w = mix();
         let text = once(&[arguments.as_slice(), &["--w.command", &w]].concat());
         let of_run = samples(&text, "user_sessions_currently_active");
+        assert!(!of_run.is_empty(), "{arguments:?} {text}");
         assert!(
             of_run.iter().all(|line| line.split(' ').count() == if stamped { 3 } else { 2 }),
             "{arguments:?} {of_run:?}"

@@ -93,7 +93,17 @@ impl FakeW {
 
 /// The program, without the environment variables of the person who runs the test.
 pub fn program() -> Command {
-    let mut command = Command::new(PROGRAM);
+    without_variables(Command::new(PROGRAM))
+}
+
+/// The same, killed with status 124 if it runs for more than 20 s.
+pub fn short_lived_program() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["20", PROGRAM]);
+    without_variables(command)
+}
+
+fn without_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("EXPORTER_") {
             command.env_remove(name);
