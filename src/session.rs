@@ -209,6 +209,8 @@ mod tests {
             "login",
             "tty",
             "ttyserver1",
+            "ttyab1",
+            "ttyABCDE1",
             "screen-host",
             "pts/x",
         ] {

@@ -258,6 +258,38 @@ mod tests {
     }
 
     #[test]
+    fn from_is_as_wide_as_procps_can_make_it_and_follows_tty() {
+        let is_known = |header: String| complaint(&format!("{header}\n")).starts_with("read");
+        let rest = " LOGIN@   IDLE   JCPU   PCPU WHAT";
+        // The header allows two widths: this one, and one less.
+        for (width, known) in [(7, false), (8, true), (257, true), (258, false)] {
+            let header = format!("USER     TTY      {:width$}{rest}", "FROM");
+            assert_eq!(is_known(header), known, "{width}");
+        }
+        assert!(!is_known(format!("USER     TTY     FROM             {rest}")));
+        assert!(!is_known(format!("USER     TTY       FROM           {rest}")));
+    }
+
+    #[test]
+    fn toybox_parenthesizes_from_in_twelve_bytes() {
+        let header = "USER     TTY             LOGIN@              FROM\n";
+        let row = "alice    pts/0     Tue Nov 24 00:15:28 2026 ";
+        for (from, read) in [
+            ("(203.0.113.7)", true),
+            ("(ws.example.c)", true),
+            ("( )", true),
+            ("()", false),
+            ("(ws.example.co)", false),
+            ("(203.0.113.7", false),
+            ("203.0.113.7)", false),
+        ] {
+            let complaint = complaint(&format!("{header}{row}{from}\n"));
+            let refused = "row 1 does not fit the header in column FROM";
+            assert_eq!(complaint != refused, read, "{from}: {complaint}");
+        }
+    }
+
+    #[test]
     fn whether_from_is_shown_is_in_the_header() {
         for (header, shown) in [
             ("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT", true),

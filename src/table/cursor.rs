@@ -76,3 +76,34 @@ pub(super) fn trim_end(mut text: &[u8]) -> &[u8] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figure_of_a_duration_stands_at_its_place_only() {
+        let length = |text: &str| {
+            let mut cursor = Cursor(text.as_bytes());
+            cursor.procps_interval().map(|_| text.len() - cursor.0.len())
+        };
+        for text in ["  0.05s", " 59.99s", "  1:05 ", " 47:59m", "  2days", " 10days", "   ?   "] {
+            assert_eq!(length(&format!("{text} vim")), Some(7), "{text}");
+        }
+        assert_eq!(length(" 1000days vim"), Some(9));
+        for text in [
+            "0.05s  ",
+            " 0.05s ",
+            "   0.05s",
+            "  59.99s",
+            "59.99s ",
+            " 1000.00s",
+            " 100:00m",
+            "  100days",
+            " 0.05s",
+            "  1:05",
+        ] {
+            assert_eq!(length(text), None, "{text}");
+        }
+    }
+}

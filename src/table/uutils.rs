@@ -167,7 +167,7 @@ impl<'a> Rest<'a> {
 fn is_login(text: &[u8]) -> bool {
     let is_number = |text| two_digits(text).is_some();
     match text {
-        [hour @ .., b':', minute_tens, minute_ones] if hour.len() == 2 => {
+        [hour @ .., b':', minute_tens, minute_ones] => {
             is_number(hour) && is_number(&[*minute_tens, *minute_ones])
         }
         [weekday @ .., day_tens, day_ones] if weekday.len() == 3 => {
@@ -186,7 +186,7 @@ fn digits(text: &str) -> usize {
 fn decimals(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<usize> {
     let whole = digits(text);
     let places = digits(text.get(whole..)?.strip_prefix('.')?).min(*count.end());
-    (whole > 0 && count.contains(&places)).then_some(whole + 1 + places)
+    count.contains(&places).then_some(whole + 1 + places)
 }
 
 /// The length of PCPU: as short as a number is written.
@@ -251,8 +251,8 @@ mod tests {
             assert_eq!(interval(text).map(|length| &text[..length]), Some(read), "{text}");
         }
         for text in [
-            "", "s", "00.05s", "05:00", "0days", "0:05", "1:5", "1:055", "1.5s", "1.05", "1day",
-            "1.",
+            "", "s", "days", ":05", ".05s", "00.05s", "05:00", "0days", "0:05", "1:5", "1:055",
+            "1.5s", "1.05", "1day", "1.",
         ] {
             assert_eq!(interval(text), None, "{text}");
         }
@@ -263,9 +263,10 @@ mod tests {
         for text in ["09:51", "Mon23", "Sat31"] {
             assert!(is_login(text.as_bytes()), "{text}");
         }
-        for text in
-            ["", "9:51", "09:5", "0951", "Mo231", "Mon2", "Mon 3", "M0n23", "a9:51", "09:5x"]
-        {
+        for text in [
+            "", "9:51", "009:51", "09:5", "0951", "23", "Mo23", "Tues23", "Mo231", "Mon2", "Mon 3",
+            "M0n23", "a9:51", "09:5x",
+        ] {
             assert!(!is_login(text.as_bytes()), "{text}");
         }
     }
@@ -284,6 +285,7 @@ mod tests {
             "or it is pts/123451, and WHAT begins without a blank"
         );
         assert_eq!(tty("pts/1234522days  vim"), None);
+        assert_eq!(tty("lxc/console2days   vim"), Some("lxc/console"));
         assert_eq!(tty("pts/12345"), None);
     }
 }
