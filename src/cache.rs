@@ -35,6 +35,8 @@ impl Cache {
         &mut self,
         meanwhile: &mut dyn FnMut(&mut History) -> Next,
     ) -> Option<&Snapshot> {
+        // The old result is out of date. Without it, a large table takes less memory.
+        self.latest = None;
         let snapshot = self.scraper.scrape(meanwhile)?;
         Some(self.latest.insert(snapshot))
     }

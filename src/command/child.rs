@@ -22,7 +22,7 @@ use rustix::{
 
 use crate::lock::locked;
 
-/// The most bytes of standard output that are accepted: about 40,000 sessions.
+/// The most bytes of standard output that are accepted: 50,000 sessions of procps, or 240,000 of the shortest rows.
 pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
 /// The first bytes of standard error that are kept. The rest is read and dropped.

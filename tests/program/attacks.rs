@@ -6,6 +6,6 @@ mod connections;
 mod local;
 mod requests;
 mod shortage;
-mod siege;
+pub(crate) mod siege;
 mod soak;
 mod w;

@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Answer, Exporter, FakeW, folder};
+use crate::{
+    attacks::siege::crowd,
+    harness::{Answer, Exporter, FakeW, folder},
+};
 
 const SCRAPES: u64 = 200;
 const UNDER_WAY: u64 = 20;
@@ -24,6 +27,19 @@ fn w_is_given_its_three_streams_and_no_descriptor_of_the_exporter() {
     let mut alone = Command::new("sh");
     alone.arg(script).stdin(Stdio::null()).output().unwrap();
     assert_eq!(given, fake.read("descriptors"));
+}
+
+#[test]
+fn a_result_takes_no_memory_while_the_next_one_is_made() {
+    let w = format!("cat {}", crowd(&folder(), 20_000));
+    let exporter = Exporter::of(&w, &["--scrape.interval=0"]);
+    let length = exporter.metrics().len() as u64;
+    let first = exporter.status("VmHWM");
+    for _ in 0..3 {
+        exporter.metrics();
+    }
+    let most = exporter.status("VmHWM");
+    assert!(most < first + length / 2 / 1024, "{first} KB, then {most} KB, for {length} bytes");
 }
 
 /// `sendto` and one `recvfrom` pass the request to the loop. Threads wait for each other with `futex`.
