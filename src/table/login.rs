@@ -125,8 +125,9 @@ impl Login {
             Login::Clock(seconds) => {
                 let unix = today * DAY + seconds;
                 let yesterday = unix - DAY;
-                // Later than now, and not of last night: the clock was set back, and it is of today.
-                Some(if unix > now && now - yesterday <= 12 * HOUR { yesterday } else { unix })
+                // It lacks the seconds, so twelve hours can look like a minute more. Otherwise it is of today, even if it is later
+                // than now: then the clock was set back.
+                Some(if now - yesterday < 12 * HOUR + MINUTE { yesterday } else { unix })
             }
             Login::Today(seconds) => Some(today * DAY + seconds),
             Login::Weekday(weekday, hour) => (1..=7)
@@ -144,9 +145,8 @@ impl Login {
                 // The last such date; up to twelve hours ahead it is this year's, and the clock was set back.
                 let latest = now + 12 * HOUR;
                 let this_year = year_of(latest.div_euclid(DAY));
-                (this_year - 8..=this_year)
-                    .rev()
-                    .filter_map(|year| days_of_date(year, month, day))
+                (0..=8)
+                    .filter_map(|back| days_of_date(this_year - back, month, day))
                     .map(|days| days * DAY + seconds)
                     .find(|&unix| unix <= latest)
             }
@@ -219,6 +219,14 @@ mod tests {
         assert_eq!(procps("21:16", "2026-11-24 00:17:39"), Some(at("2026-11-23 21:16:00")));
         assert_eq!(procps("08:00", "2026-11-24 23:59:59"), Some(at("2026-11-24 08:00:00")));
         assert_eq!(procps("23:59", "2027-01-01 00:00:00"), Some(at("2026-12-31 23:59:00")));
+    }
+
+    #[test]
+    fn the_seconds_that_a_clock_time_lacks_do_not_move_it_to_today() {
+        // w printed it as a clock time because the login was at 12:00:30, less than twelve hours ago.
+        assert_eq!(procps("12:00", "2026-11-24 00:00:10"), Some(at("2026-11-23 12:00:00")));
+        assert_eq!(procps("12:00", "2026-11-24 00:00:59"), Some(at("2026-11-23 12:00:00")));
+        assert_eq!(procps("12:00", "2026-11-24 00:01:00"), Some(at("2026-11-24 12:00:00")));
     }
 
     #[test]
