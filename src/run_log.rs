@@ -17,7 +17,7 @@ pub(crate) struct RunLog {
 
 /// Why there are no login times, and what to do.
 pub(crate) const NOT_IN_UTC: &str = "the clock in the first line of w does not show the time in UTC; \
-     a wrapper has dropped TZ (--w.command \"ssh host env TZ=UTC0 LC_ALL=C w -i\" sets it), or the table is an old one";
+     a wrapper has dropped TZ (--w.command \"ssh host env TZ=UTC0 LC_ALL=C w -i\" sets it), the clock of its host is wrong, or the table is an old one";
 
 impl RunLog {
     /// Logs that a run gave no table, if that is new.
