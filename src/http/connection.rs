@@ -49,7 +49,7 @@ pub(crate) struct Connection<'c> {
 enum End {
     /// The client is gone, or has sent nothing.
     Gone,
-    /// The client is told.
+    /// The client gets an answer that says why.
     Refused(Refusal),
     /// The client was told.
     Told,
@@ -122,7 +122,7 @@ impl<'c> Connection<'c> {
     }
 
     fn read_more(&mut self, timeout: Duration) -> Result<(), End> {
-        // A client that has begun is told that it was too slow.
+        // A client that has begun gets an answer that says it was too slow.
         let too_slow = match self.unread.is_empty() {
             true => End::Gone,
             false => REQUEST_TIMEOUT.into(),
