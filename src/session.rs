@@ -52,25 +52,9 @@ pub enum CommandShown {
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
     let utc = table.is_of(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
-    // First by one number each, which is fast. Then only those that share it are sorted by all labels.
-    let mut rows: Vec<(u128, &Row)> =
-        logins.map(|row| (beginning(&String::from_utf8_lossy(row.from)), row)).collect();
-    rows.sort_unstable_by_key(|&(beginning, _)| beginning);
-    let mut sessions: Vec<Session> =
-        rows.into_iter().map(|(_, row)| session(row, utc, shown)).collect();
-    for alike in sessions.chunk_by_mut(|a, b| beginning(&a.ip) == beginning(&b.ip)) {
-        alike.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
-    }
+    let mut sessions: Vec<Session> = logins.map(|row| session(row, utc, shown)).collect();
+    sessions.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
     sessions
-}
-
-/// The first bytes of a text as a number, so that both have the same order: a whole IPv4 address fits.
-fn beginning(text: &str) -> u128 {
-    let mut bytes = [0; 16];
-    for (byte, of_text) in bytes.iter_mut().zip(text.bytes()) {
-        *byte = of_text;
-    }
-    u128::from_be_bytes(bytes)
 }
 
 fn labels(session: &Session) -> (&str, &str, &str, Option<&str>) {
