@@ -13,6 +13,13 @@ pub struct Moment {
     pub unix: Duration,
 }
 
+impl Moment {
+    /// Whole seconds since the Unix epoch, as the calendar counts them.
+    pub fn unix_seconds(self) -> i64 {
+        i64::try_from(self.unix.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
 /// Returns the current moment. Tests use their own.
 pub type Clock = Box<dyn Fn() -> Moment>;
 
@@ -26,6 +33,5 @@ pub fn system() -> Moment {
 
 /// The time from the start of a run to its end, in whole Unix seconds.
 pub fn span(began: Moment, ended: Moment) -> Span {
-    let seconds = |moment: Moment| i64::try_from(moment.unix.as_secs()).unwrap_or(i64::MAX);
-    Span { began: seconds(began), ended: seconds(ended) }
+    Span { began: began.unix_seconds(), ended: ended.unix_seconds() }
 }

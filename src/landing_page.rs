@@ -9,7 +9,7 @@ use crate::{
     run_log::NOT_IN_UTC,
     scrape::Snapshot,
     session::{CommandShown, Origin, Session},
-    table::civil::utc,
+    table::civil::{MONTHS, utc},
     table::login::LoginTime,
     table::resolution::Resolution,
 };
@@ -97,7 +97,7 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
         &mut page,
         format_args!(
             "<p class=\"soft\">Checked <span title=\"{} UTC\">",
-            moment(unix(snapshot), Resolution::Second)
+            moment(snapshot.ended.unix_seconds(), Resolution::Second)
         ),
     );
     Page { before_age: page, after_age: end(settings) }
@@ -117,11 +117,6 @@ fn end(settings: &Settings) -> String {
          <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
         Escaped(metrics)
     )
-}
-
-/// When the run ended.
-fn unix(snapshot: &Snapshot) -> i64 {
-    i64::try_from(snapshot.ended.unix.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
@@ -212,8 +207,6 @@ fn counted(count: usize, what: &str) -> String {
 
 /// A moment, as precise as it is known.
 fn moment(unix: i64, resolution: Resolution) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (year, month, day, hour, minute, second) = utc(unix);
     // The month is from 1 to 12.
     let date = format!("{day} {} {year}", MONTHS[(month - 1) as usize]);

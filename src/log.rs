@@ -47,7 +47,7 @@ fn write(message: &str) {
 fn prefix(level: &str) -> String {
     match is_journal() {
         true => String::new(),
-        false => format!("{} {level} ", rfc3339(clock::system().unix.as_secs())),
+        false => format!("{} {level} ", rfc3339(clock::system().unix_seconds())),
     }
 }
 
@@ -60,8 +60,8 @@ fn is_journal() -> bool {
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
-fn rfc3339(unix: u64) -> String {
-    let (year, month, day, hour, minute, second) = utc(i64::try_from(unix).unwrap_or(i64::MAX));
+fn rfc3339(unix: i64) -> String {
+    let (year, month, day, hour, minute, second) = utc(unix);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 

@@ -1,16 +1,12 @@
 //! The `Date` of an answer.
 
-use crate::table::civil::utc;
+use crate::table::civil::{DAY, MONTHS, WEEKDAYS, utc, weekday_of};
 
 /// A time as in the `Date` field, such as `Tue, 24 Nov 2026 00:15:56 GMT` (RFC 9110, 5.6.7).
-pub(crate) fn http_date(unix_seconds: u64) -> String {
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
-    let (year, month, day, hour, minute, second) = utc(seconds);
+pub(crate) fn http_date(unix: i64) -> String {
+    let (year, month, day, hour, minute, second) = utc(unix);
     // In range by their calculation: 0 to 6, and 0 to 11.
-    let weekday = WEEKDAYS[seconds.div_euclid(86_400).rem_euclid(7) as usize];
+    let weekday = WEEKDAYS[weekday_of(unix.div_euclid(DAY)) as usize];
     let month = MONTHS[(month - 1) as usize];
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }

@@ -27,7 +27,7 @@ impl Reply {
     /// The status line and the header fields, each with its line end, without those of the connection.
     pub(crate) fn head(&self) -> String {
         let Reply { status, reason, headers, body } = self;
-        let date = http_date(clock::system().unix.as_secs());
+        let date = http_date(clock::system().unix_seconds());
         // A proxy that kept the answer would serve users who are gone, or call a dead exporter healthy.
         let mut head = format!(
             "HTTP/1.1 {status} {reason}\r\nServer: {NAME}\r\nDate: {date}\r\nCache-Control: no-store\r\n"

@@ -1,4 +1,10 @@
-//! The calendar: days counted from 1970-01-01, and dates, in UTC. Knows no text.
+//! The calendar: days counted from 1970-01-01, and dates, in UTC, with the short English names that `w` and HTTP use.
+
+/// From Sunday = 0, as [`weekday_of`] counts.
+pub const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+/// From January = 0.
+pub const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Seconds.
 pub const MINUTE: i64 = 60;

@@ -1,7 +1,7 @@
 //! The login times in LOGIN@ and TIME. Knows their forms; takes the time of the run from outside.
 
 use super::{
-    civil::{DAY, HOUR, MINUTE, days_of_date, weekday_of, year_of},
+    civil::{DAY, HOUR, MINUTE, MONTHS, WEEKDAYS, days_of_date, weekday_of, year_of},
     elapsed::{number, pair, two_digits},
     resolution::Resolution,
 };
@@ -155,13 +155,11 @@ impl Login {
     }
 }
 
-const WEEKDAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
-const MONTHS: [&[u8]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
-
-fn name(names: &[&[u8]], text: &[u8]) -> Option<i64> {
-    names.iter().position(|name| *name == text).and_then(|index| i64::try_from(index).ok())
+fn name(names: &[&str], text: &[u8]) -> Option<i64> {
+    names
+        .iter()
+        .position(|name| name.as_bytes() == text)
+        .and_then(|index| i64::try_from(index).ok())
 }
 
 /// Only for figures of a few digits, which `number` makes sure of.
