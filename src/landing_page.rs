@@ -6,6 +6,7 @@ use std::{fmt::Write, time::Duration};
 use crate::{
     command::Outcome,
     metrics::VERSION,
+    plural::counted,
     run_log::NOT_IN_UTC,
     scrape::Snapshot,
     session::{CommandShown, Origin, Session},
@@ -135,8 +136,8 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
         page,
         format_args!(
             "<p>{} of {}, {remote} remote.{zone}</p>\n",
-            counted(sessions.len(), "session"),
-            counted(users, "user")
+            counted(sessions.len() as u64, "session"),
+            counted(users as u64, "user")
         ),
     );
     let command = if shown == CommandShown::None { "" } else { "<th>Command</th>" };
@@ -201,10 +202,6 @@ fn put(page: &mut String, text: std::fmt::Arguments) {
     let _ = page.write_fmt(text);
 }
 
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// A moment, as precise as it is known.
 fn moment(unix: i64, resolution: Resolution) -> String {
     let (year, month, day, hour, minute, second) = utc(unix);
@@ -223,7 +220,7 @@ fn length(duration: Duration, resolution: Resolution) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
     match resolution {
-        Resolution::Day => counted(usize::try_from(days).unwrap_or(usize::MAX), "day"),
+        Resolution::Day => counted(days, "day"),
         _ if hours > 0 => format!("{hours} h {} min", minutes % 60),
         Resolution::Second if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
         Resolution::Second => format!("{seconds} s"),

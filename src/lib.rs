@@ -29,6 +29,7 @@ pub mod landing_page;
 mod lock;
 pub mod log;
 pub mod metrics;
+mod plural;
 pub mod process_metrics;
 mod run_log;
 pub mod scrape;

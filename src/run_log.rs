@@ -1,7 +1,7 @@
 //! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something, or can see it again. A state that
 //! lasts is logged once.
 
-use crate::{command::Outcome, log, table::Table, visibility::Visibility};
+use crate::{command::Outcome, log, plural::counted, table::Table, visibility::Visibility};
 
 /// What was logged last.
 #[derive(Debug, Default)]
@@ -71,8 +71,4 @@ fn leftovers(table: &Table) -> String {
         "w counts {users} but lists {}: the other entries have no process; a killed sshd left them, or logind is still closing the session",
         table.rows.len()
     )
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

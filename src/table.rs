@@ -29,6 +29,8 @@ use head::Head;
 use layout::Layout;
 use login::{Login, Span};
 
+use crate::plural::counted;
+
 /// What one run of `w` printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<'a> {
@@ -130,10 +132,10 @@ fn check_count(head: &Head, layout: &Layout, rows: usize) -> Result<()> {
     }
     let Some(users) = head.first_line.users else { bail!(head::uncounted(head.header)) };
     if users != rows as u64 {
-        let user = if users == 1 { "user" } else { "users" };
-        let row = if rows == 1 { "row" } else { "rows" };
         bail!(
-            "its first line counts {users} {user}, but it has {rows} {row}: a line feed in a command line can forge one (uutils' w)"
+            "its first line counts {}, but it has {}: a line feed in a command line can forge one (uutils' w)",
+            counted(users, "user"),
+            counted(rows as u64, "row")
         );
     }
     Ok(())
