@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write,
     net::TcpStream,
     process::{Child, Command, Stdio},
 };
@@ -46,6 +47,20 @@ impl Drop for NodeExporter {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Our exporter and node_exporter, with the same files.
+fn start(files: &Files) -> (Exporter, NodeExporter) {
+    let fake = FakeW::new("cat $TABLE");
+    let ours = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
+    (ours, NodeExporter::start(files))
+}
+
+/// Asks without TLS.
+fn ask(address: &str, path: &str, login: Option<(&str, &str)>) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(get(path, login).as_bytes()).unwrap();
+    Answer::read_to_end(&mut stream)
 }
 
 const RIGHT: Option<(&str, &str)> = Some(("prometheus", PASSWORD));
@@ -112,9 +127,7 @@ fn both_let_in_the_same_clients() {
 /// How both answer every client, which must be the same; the status, or nothing if TLS refuses it.
 fn both(web: &str) -> Vec<Option<u16>> {
     let files = Files::new(web);
-    let fake = FakeW::new("cat $TABLE");
-    let ours = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
-    let theirs = NodeExporter::start(&files);
+    let (ours, theirs) = start(&files);
     let mut answers = Vec::new();
     for certificate in CERTIFICATES {
         for version in [&TLS12, &TLS13] {
@@ -137,17 +150,10 @@ fn both(web: &str) -> Vec<Option<u16>> {
 #[ignore = "needs Debian's prometheus-node-exporter"]
 fn without_tls_both_answer_the_same_logins() {
     let files = Files::new(&users());
-    let fake = FakeW::new("cat $TABLE");
-    let ours = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
-    let theirs = NodeExporter::start(&files);
+    let (ours, theirs) = start(&files);
     for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
         for login in LOGINS {
-            let ask = |address: &str| {
-                let mut stream = TcpStream::connect(address).unwrap();
-                std::io::Write::write_all(&mut stream, get(path, login).as_bytes()).unwrap();
-                Answer::read_to_end(&mut stream)
-            };
-            let (our, their) = (ask(&ours.address), ask(&theirs.address));
+            let [our, their] = [&ours.address, &theirs.address].map(|at| ask(at, path, login));
             assert_eq!(our.status == 401, their.status == 401, "{path} {login:?}: {our:?}");
             let scheme = |answer: &Answer| {
                 answer
@@ -163,15 +169,10 @@ fn without_tls_both_answer_the_same_logins() {
 #[ignore = "needs Debian's prometheus-node-exporter"]
 fn both_tell_a_client_without_tls_what_is_wrong() {
     let files = Files::new(TLS);
-    let fake = FakeW::new("cat $TABLE");
-    let ours = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
-    let theirs = NodeExporter::start(&files);
+    let (ours, theirs) = start(&files);
     for address in [&ours.address, &theirs.address] {
-        let mut stream = TcpStream::connect(address).unwrap();
-        std::io::Write::write_all(&mut stream, get("/metrics", None).as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _ = std::io::Read::read_to_string(&mut stream, &mut answer);
-        assert!(answer.contains(" 400 ") && answer.contains("HTTPS"), "{answer}");
+        let answer = ask(address, "/metrics", None);
+        assert!(answer.status == 400 && answer.body.contains("HTTPS"), "{answer:?}");
     }
 }
 
@@ -180,9 +181,7 @@ fn both_tell_a_client_without_tls_what_is_wrong() {
 #[ignore = "needs Debian's prometheus-node-exporter"]
 fn only_node_exporter_takes_old_certificates_and_unusual_keys() {
     let files = Files::new(MUTUAL);
-    let fake = FakeW::new("cat $TABLE");
-    let ours = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
-    let theirs = NodeExporter::start(&files);
+    let (ours, theirs) = start(&files);
     // rustls would not even show these.
     let is_in = |address: &str, certificate: &str| {
         let ask = "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | openssl s_client -quiet -connect $0 -cert $1.crt -key $1.key -CAfile ca.crt -cipher DEFAULT@SECLEVEL=0";
