@@ -20,6 +20,5 @@ mod stream;
 
 pub(crate) use access::Access;
 pub(crate) use incoming::{Request, Requests};
-pub(crate) use listener::Accepting;
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Accepting, Listener};
 pub(crate) use reply::Reply;

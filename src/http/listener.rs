@@ -154,9 +154,7 @@ impl Shared {
         let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
         thread.map(drop).inspect_err(|_| self.connections.leave(id))
     }
-}
 
-impl Shared {
     fn serve_stream(&self, socket: &TcpStream, id: u64) {
         let Shared { connections, channel, access } = self;
         let access = access.as_ref();
