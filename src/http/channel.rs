@@ -1,4 +1,4 @@
-//! The connections' end of the way to the loop: asks, and waits for the reply.
+//! The connections' end of the channel to the loop. A connection sends its request and waits for the reply.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,7 @@ use crate::lock::locked;
 
 /// The private connection to tiny_http, shared by all connections.
 pub(crate) struct Channel {
-    /// One lock for both, so that the questions come in the order of the requests.
+    /// One lock for both, so that the questions arrive in the order of the requests.
     sending: Mutex<Sending>,
     places: Arc<Places>,
 }
@@ -25,27 +25,27 @@ struct Sending {
     questions: Sender<Asked>,
 }
 
-/// What is asked besides the path, which goes through tiny_http.
+/// A request without its path, which goes through tiny_http.
 pub(crate) struct Question {
     /// The `Accept` fields.
     pub accept: String,
-    /// When the request had arrived.
+    /// When the request was read.
     pub read_at: Instant,
-    /// When it must be answered at the latest.
+    /// When it must be answered at the latest, if the client has said so.
     pub deadline: Option<Instant>,
 }
 
-/// A question, and where its reply is awaited.
+/// A question, and the slot for its reply.
 pub(super) struct Asked {
     pub question: Question,
     pub slot: Arc<Slot>,
-    /// Held until it is answered.
+    /// Held until the question is answered.
     _place: Place,
 }
 
 /// Why there is no reply.
 pub(crate) enum NoReply {
-    /// As many as possible wait already.
+    /// Too many requests wait already.
     Busy,
     /// The client has hung up.
     HungUp,
@@ -54,12 +54,12 @@ pub(crate) enum NoReply {
 }
 
 impl Channel {
-    /// Nothing is asked yet.
+    /// No request has been sent yet.
     pub(super) fn new(stream: UnixStream, questions: Sender<Asked>) -> Channel {
         Channel { sending: Mutex::new(Sending { stream, questions }), places: Arc::default() }
     }
 
-    /// Asks the loop, and waits for its reply as long as the client does.
+    /// Sends a request to the loop, and waits for the reply until the client hangs up.
     pub(crate) fn ask(
         &self,
         path: &str,
@@ -88,44 +88,44 @@ impl Channel {
     }
 }
 
-/// What tiny_http reads.
+/// The request that tiny_http reads.
 pub(super) fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\n\r\n")
 }
 
-/// Where a reply is awaited.
+/// Holds the reply to one request.
 #[derive(Default)]
 pub(super) struct Slot {
     reply: Mutex<Option<Reply>>,
-    came: Condvar,
+    filled: Condvar,
 }
 
 impl Slot {
     pub(super) fn fill(&self, reply: Reply) {
         *locked(&self.reply) = Some(reply);
-        self.came.notify_one();
+        self.filled.notify_one();
     }
 
     fn wait(&self, time: Duration) -> Option<Reply> {
         let reply = locked(&self.reply);
-        let waited = self.came.wait_timeout_while(reply, time, |reply| reply.is_none());
+        let waited = self.filled.wait_timeout_while(reply, time, |reply| reply.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }
 
-/// How many have asked and are not answered yet, those who have hung up included.
+/// Counts the requests that the loop has not answered, including those of clients that have hung up.
 #[derive(Default)]
 struct Places {
     taken: Mutex<usize>,
     freed: Condvar,
 }
 
-/// One of them.
+/// The place of one request.
 pub(super) struct Place(Arc<Places>);
 
 impl Places {
     fn take(self: &Arc<Places>) -> Option<Place> {
-        // In a crowd the loop is soon through. If it is not, it waits for `w`.
+        // Usually the loop answers many requests within this time. If it does not, it waits for `w`.
         let is_full = |taken: &mut usize| *taken >= MAX_WAITING;
         let taken = locked(&self.taken);
         let waited = self.freed.wait_timeout_while(taken, HANG_UP_CHECK, is_full);

@@ -1,4 +1,4 @@
-//! One client's connection, in a thread of its own: reads requests, has them answered, and writes the answers, each within its time.
+//! One connection, which has its own thread. It reads requests, gets the replies and writes them. Each step has a time limit.
 
 use std::{
     io, process,
@@ -20,39 +20,39 @@ use super::{
 };
 use crate::log;
 
-/// The path that is answered without the loop, so that it shows only whether the process serves.
+/// The path that is answered without the loop. It shows only whether the process serves.
 const HEALTHY: &str = "/-/healthy";
 
 /// The methods that are answered.
 const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 
-/// Asks for a password.
+/// Asks the client for a password.
 const AUTHENTICATE: (&str, &str) = (
     "WWW-Authenticate",
     concat!("Basic realm=\"", env!("CARGO_PKG_NAME"), "\", charset=\"UTF-8\""),
 );
 
-/// A connection, and what was read of it.
+/// A connection, and the bytes that were read from it.
 pub(crate) struct Connection<'c> {
     stream: Stream<'c>,
     id: u64,
     connections: &'c Connections,
     channel: &'c Channel,
     access: Option<&'c Access>,
-    /// Whether the request asks for no body.
+    /// Whether the client expects no body, because it has sent HEAD.
     to_head: bool,
-    /// What was read and not yet parsed.
+    /// The bytes that were read and not yet parsed.
     unread: Vec<u8>,
 }
 
 /// Why a connection ends without an answer.
 enum End {
-    /// The client is gone, or has sent nothing.
+    /// The client has left, or has sent nothing.
     Gone,
     /// The client gets an answer that says why.
     Refused(Refusal),
-    /// The client was told.
-    Told,
+    /// The client has got a TLS alert that says why.
+    Alerted,
 }
 
 impl From<Refusal> for End {
@@ -62,7 +62,7 @@ impl From<Refusal> for End {
 }
 
 impl<'c> Connection<'c> {
-    /// Nothing is read yet.
+    /// Nothing has been read yet.
     pub(crate) fn new(
         stream: Stream<'c>,
         id: u64,
@@ -88,7 +88,7 @@ impl<'c> Connection<'c> {
             });
             match answered {
                 Ok(true) => {}
-                Ok(false) | Err(End::Told) => return self.linger(),
+                Ok(false) | Err(End::Alerted) => return self.linger(),
                 Err(End::Refused(refusal)) => return self.refuse(refusal),
                 Err(End::Gone) => return,
             }
@@ -97,11 +97,11 @@ impl<'c> Connection<'c> {
         }
     }
 
-    /// Reads the next request. Its head must be whole by the deadline, or in time from its first byte on.
+    /// Reads the next request. Its head must be complete by the deadline. Without a deadline, the time starts with the first byte.
     fn read_request(&mut self, mut deadline: Option<Instant>) -> Result<Request, End> {
         self.to_head = false;
         loop {
-            // An empty line before a request is let pass (RFC 9112, 2.2).
+            // Empty lines before a request are ignored (RFC 9112, 2.2).
             while self.unread.starts_with(b"\r\n") {
                 self.unread.drain(..2);
             }
@@ -122,7 +122,7 @@ impl<'c> Connection<'c> {
     }
 
     fn read_more(&mut self, timeout: Duration) -> Result<(), End> {
-        // A client that has begun gets an answer that says it was too slow.
+        // A client that has sent a part of a request gets an answer that says it was too slow.
         let too_slow = match self.unread.is_empty() {
             true => End::Gone,
             false => REQUEST_TIMEOUT.into(),
@@ -138,7 +138,7 @@ impl<'c> Connection<'c> {
             }
             Err(Unread::TooLate) => Err(too_slow),
             Err(Unread::Gone) => Err(End::Gone),
-            Err(Unread::Broken) => Err(End::Told),
+            Err(Unread::Broken) => Err(End::Alerted),
             Err(Unread::PlainHttp) => {
                 self.stream.leave_tls();
                 Err(HTTPS_EXPECTED.into())
@@ -146,7 +146,7 @@ impl<'c> Connection<'c> {
         }
     }
 
-    /// Says whether the connection is kept.
+    /// Answers a request. Returns whether the connection is kept.
     fn answer(&mut self, request: Request) -> Result<bool, End> {
         let keep_alive = request.keep_alive;
         let reply = match request.method {
@@ -162,7 +162,7 @@ impl<'c> Connection<'c> {
         Ok(keep_alive)
     }
 
-    /// Has the loop answer.
+    /// Gets a reply from the loop.
     fn ask(&self, request: Request) -> Result<Reply, End> {
         let Request { path, accept, scrape_timeout, .. } = request;
         let read_at = Instant::now();
@@ -213,8 +213,8 @@ impl<'c> Connection<'c> {
         self.stream.write_all(head.as_bytes(), body)
     }
 
-    /// Reads on for a while what is not wanted. If the connection were closed with something unread, it would be reset, and the
-    /// client might not see the answer (RFC 9112, 9.6).
+    /// Reads and drops what the client still sends, for a limited time. If a connection is closed with unread bytes, the system resets it,
+    /// and the client may lose the answer (RFC 9112, 9.6).
     fn linger(&mut self) {
         let deadline = Instant::now() + LINGER_TIME;
         if self.stream.end().is_err() {

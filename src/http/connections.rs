@@ -1,4 +1,4 @@
-//! The connections that are open, and what each of them does: one lock, from which the next to be closed is chosen.
+//! All open connections and their states, under one lock. If there are too many, this module chooses which one is closed.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -12,18 +12,18 @@ use super::limits::{
 };
 use crate::lock::locked;
 
-/// What a connection does.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Its first request has not arrived whole; since then.
+    /// Waits for its first request, since this time.
     New(Instant),
-    /// It was answered, and its next request has not arrived whole; since then.
+    /// Was answered, and waits for its next request since this time.
     Idle(Instant),
-    /// It is being answered.
+    /// Is being answered.
     Serving,
-    /// It has its last answer; what it still sends is read and dropped.
+    /// Has got its last answer. What the client still sends is read and dropped.
     Closing,
-    /// It was closed to make room. A request that had arrived by then is still answered.
+    /// Was closed to make room. A request that arrived before is still answered.
     Evicted,
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum State {
 #[derive(Default)]
 pub(crate) struct Connections {
     entries: Mutex<Entries>,
-    /// One left, or is about to.
+    /// Notified if a connection ends or is about to end.
     left: Condvar,
 }
 
@@ -42,7 +42,7 @@ struct Entries {
     new_evictions: Evictions,
 }
 
-/// New connections that were closed to make room, with less than a second between each and the next.
+/// Counts new connections that were closed to make room, one less than `CALM_TIME` after another.
 #[derive(Default)]
 struct Evictions {
     count: u32,
@@ -56,7 +56,7 @@ struct Entry {
 }
 
 impl Connections {
-    /// Enters a connection. Waits until there is room, and makes room where it can.
+    /// Adds a connection. Waits until there is room, and makes room if possible.
     pub(crate) fn enter(&self, stream: &Arc<TcpStream>) -> u64 {
         let mut entries = locked(&self.entries);
         while entries.open.len() >= MAX_CONNECTIONS {
@@ -71,20 +71,19 @@ impl Connections {
         id
     }
 
-    /// Whether there are so many that a connection should end with its next answer. A client that reads `Connection: close` loses
-    /// nothing; one that is cut off while it sends a request does.
+    /// Whether there are so many that a connection should end with its next answer. A client that reads `Connection: close` loses no
+    /// request. A client whose idle connection is closed while it sends one does.
     pub(crate) fn are_many(&self) -> bool {
         locked(&self.entries).open.len() > MAX_KEPT_CONNECTIONS
     }
 
-    /// Says what a connection does now, and gives what it did. One that was evicted stays so.
+    /// Sets the state of a connection and returns the state before. An evicted connection does not become idle again.
     pub(crate) fn set(&self, id: u64, state: State) -> State {
         let mut entries = locked(&self.entries);
         let Some(entry) = entries.open.iter_mut().find(|entry| entry.id == id) else {
             return State::Evicted;
         };
         let before = entry.state;
-        // The request of one that was evicted is answered; it does not become idle afterwards.
         if before != State::Evicted || state == State::Serving {
             entry.state = state;
         }
@@ -94,25 +93,25 @@ impl Connections {
         before
     }
 
-    /// Takes a connection out.
+    /// Removes a connection.
     pub(crate) fn leave(&self, id: u64) {
         locked(&self.entries).open.retain(|entry| entry.id != id);
         self.left.notify_all();
     }
 
-    /// Closes the connection that is needed least, if there is one.
+    /// Closes one connection to make room, if one may be closed.
     pub(crate) fn evict_one(&self) {
         locked(&self.entries).evict_one();
     }
 
-    /// Waits until none is being answered, at most that long.
+    /// Waits until no connection is being answered, at most for this time.
     pub(crate) fn wait_until_answered(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut entries = locked(&self.entries);
         while entries.open.iter().any(|entry| entry.state == State::Serving)
             && Instant::now() < deadline
         {
-            // In short steps: a change of state alone is not announced.
+            // In short steps, because most changes of state do not notify.
             let waited = self.left.wait_timeout(entries, Duration::from_millis(5));
             entries = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -120,10 +119,10 @@ impl Connections {
 }
 
 impl Entries {
-    /// First one that has its last answer, then the one that is idle for longest, then the one that owes its first request for
-    /// longest, but not one that has just been answered or has just come: its request may be on the way.
+    /// Closes a connection that has got its last answer; or the one that has been idle longest; or the one that has waited longest for its
+    /// first request. Connections that were answered or accepted just before are not closed, because their requests may be on the way.
     fn evict_one(&mut self) {
-        // One at a time: the last one is about to leave.
+        // One at a time. The one before is about to leave.
         if self.open.iter().any(|entry| entry.state == State::Evicted) {
             return;
         }
@@ -143,7 +142,7 @@ impl Entries {
             if let State::New(_) = entry.state {
                 self.new_evictions.add(now);
             }
-            // Marked first: its thread either finds this mark when it has read a request, or the end of the stream.
+            // The state is set before the shutdown, so that the thread sees either this state or the end of the stream.
             entry.state = State::Evicted;
             let _ = entry.stream.shutdown(Shutdown::Read);
         }
@@ -156,7 +155,7 @@ impl Evictions {
         self.last = Some(now);
     }
 
-    /// How long a new connection is given to send its request.
+    /// The time that a new connection has to send its request.
     fn patience(&self, now: Instant) -> Duration {
         match self.count >= MAX_PATIENT_EVICTIONS && self.go_on(now) {
             true => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The loop's end of the way from the connections: requests as tiny_http gives them, and the replies to them.
+//! The loop's end of the channel from the connections. tiny_http provides the requests; the replies go to the connections directly.
 
 use std::sync::{Arc, mpsc::Receiver};
 
@@ -10,10 +10,10 @@ use super::{
     reply::Reply,
 };
 
-/// The requests to answer.
+/// The source of requests.
 pub(crate) struct Requests {
     server: &'static Server,
-    /// What is asked besides the paths, in the same order.
+    /// The rest of each request, in the same order.
     questions: Receiver<Asked>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Request {
 }
 
 impl Requests {
-    /// None has come yet.
+    /// No request has arrived yet.
     pub(super) fn new(server: &'static Server, questions: Receiver<Asked>) -> Requests {
         Requests { server, questions }
     }
@@ -32,16 +32,16 @@ impl Requests {
     /// Waits for the next request.
     ///
     /// # Errors
-    /// tiny_http gives no more.
+    /// tiny_http has stopped.
     pub(crate) fn next(&self) -> Result<Request> {
         let request = self.server.recv().context("tiny_http has no more requests")?;
         self.with_question(request)
     }
 
-    /// The next request, if it is there.
+    /// The next request, if one has arrived.
     ///
     /// # Errors
-    /// tiny_http gives no more.
+    /// tiny_http has stopped.
     pub(crate) fn try_next(&self) -> Result<Option<Request>> {
         let request = self.server.try_recv().context("tiny_http has no more requests")?;
         request.map(|request| self.with_question(request)).transpose()
@@ -49,9 +49,12 @@ impl Requests {
 
     fn with_question(&self, request: tiny_http::Request) -> Result<Request> {
         let path = request.url().to_owned();
-        // Nothing is written: nobody reads it, and a request that is dropped with its writer waits for those before it.
+        // tiny_http must write nothing: nobody reads it. A request dropped with its writer would write, and first wait for earlier ones.
         drop(request.into_writer());
-        let asked = self.questions.try_recv().context("a request came from nowhere")?;
+        let asked = self
+            .questions
+            .try_recv()
+            .context("tiny_http gave a request that no connection sent")?;
         Ok(Request { path, asked })
     }
 }
@@ -62,7 +65,7 @@ impl Request {
         &self.path
     }
 
-    /// What is asked besides the path.
+    /// The rest of the request.
     pub(crate) fn question(&self) -> &Question {
         &self.asked.question
     }

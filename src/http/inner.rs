@@ -1,9 +1,9 @@
-//! The way from the connections to tiny_http's loop: a private Unix socket. [`super::channel`] is the connections' end of it,
-//! [`super::incoming`] the loop's.
+//! Starts tiny_http on a private Unix socket, the channel from the connections to the loop. [`super::channel`] is the connections' end of
+//! the channel, and [`super::incoming`] the loop's.
 //!
-//! A tiny_http server on TCP can be ended by its clients: with too many connections, a reset, a large `Content-Length`. Here its
-//! only client is this process, which sends paths that were checked before. The replies go beside the socket, so that all who get
-//! the same body share its bytes, and nobody waits for a slow client.
+//! Clients can crash or block a tiny_http server on TCP: with too many connections, a reset, or a large `Content-Length`. Here, this
+//! process is its only client and sends only paths that were checked before. Replies do not go through the socket. So all clients that get
+//! the same body share its bytes, and the loop never waits for a slow client.
 
 use std::{
     io::{self, Write},
@@ -30,36 +30,36 @@ use super::{
 };
 use crate::clock;
 
-/// The threads that tiny_http starts with: one that accepts, and four that read.
+/// The threads that tiny_http starts: one accepts connections, and four read requests.
 const THREADS: usize = 5;
 
-/// How often a name is taken on which a stranger gets in, before the start is given up.
+/// The most names that are tried, if other processes connect to the socket first.
 const TRIES: usize = 1000;
 
-/// For tiny_http to accept the connection and read a request, at the start.
+/// The most time for tiny_http to accept the connection and read a request.
 const START_TIME: Duration = Duration::from_secs(5);
 
 /// Starts tiny_http with a private connection.
 ///
 /// # Errors
-/// Too few descriptors or threads are left, or strangers are in at every try.
+/// Too few file descriptors or threads are available, or other processes connected first at every try.
 pub(crate) fn open() -> Result<(Channel, Requests)> {
     there_is_enough_for_tiny_http()?;
     let (listener, stream) = private_connection()?;
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
-    // Leaked: its `Drop` panics at a socket without a file, which would turn every later error into an abort.
+    // Leaked, because its `Drop` panics if the socket has no file. Then each later error would abort the process.
     let server: &Server = Box::leak(Box::new(server));
     try_out(server, &stream)?;
     let (questions, asked) = mpsc::channel();
     Ok((Channel::new(stream, questions), Requests::new(server, asked)))
 }
 
-/// With a request that has come through it is certain that tiny_http has accepted the connection, and reads it.
+/// Sends one request through tiny_http, to make sure that it has accepted the connection and reads it.
 fn try_out(server: &Server, mut stream: &UnixStream) -> Result<()> {
     let request = channel::request("/");
     stream.write_all(request.as_bytes()).context("the inner socket can't be written")?;
-    // After the connection, tiny_http's look for another one fails, and it says so, once.
+    // After this connection, tiny_http fails to accept another one, and reports that once.
     let (mut is_read, mut is_accepted) = (false, false);
     while !is_read || !is_accepted {
         match server.recv_timeout(START_TIME) {
@@ -75,10 +75,10 @@ fn try_out(server: &Server, mut stream: &UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// A listener that is shut already and holds the connection to this stream, and no other.
+/// Makes a listener that is already shut down, and a stream that is its only connection.
 ///
-/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue holds one connection, and that
-/// is made before it is read: if it finds no place, somebody else has it.
+/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue has room for one connection, and this
+/// process connects before tiny_http accepts. If the queue is full, another process was first.
 fn private_connection() -> Result<(UnixListener, UnixStream)> {
     for attempt in 0..TRIES {
         let name =
@@ -87,7 +87,7 @@ fn private_connection() -> Result<(UnixListener, UnixStream)> {
             .context("the inner socket has no name")?;
         let listener = stream_socket().context("the inner socket can't be made")?;
         net::bind(&listener, &address).context("the inner socket can't be bound")?;
-        // Linux holds one more than is asked for.
+        // The queue holds one connection more than this number.
         net::listen(&listener, 0).context("the inner socket can't listen")?;
         let stream = UnixStream::from(stream_socket().context("the inner socket can't be made")?);
         stream.set_nonblocking(true).context("the inner socket can't be set up")?;
@@ -111,10 +111,10 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
-/// tiny_http panics, in a thread of its own, where it finds no descriptor or thread. So as many are taken and given back first.
+/// Checks that the system provides the descriptors and threads that tiny_http needs. Without them, tiny_http panics in one of its threads.
 fn there_is_enough_for_tiny_http() -> Result<()> {
     let one = stream_socket().context("there are too few file descriptors (ulimit -n)")?;
-    // Its end of the connection, twice, and ours; the listener, and what the rest of the start opens meanwhile.
+    // Three for the connection, one for the listener, and some that the rest of the start opens.
     let descriptors: io::Result<Vec<OwnedFd>> = (0..11).map(|_| one.try_clone()).collect();
     descriptors.context("there are too few file descriptors (ulimit -n)")?;
     let threads: io::Result<Vec<_>> = (0..THREADS)

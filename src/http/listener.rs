@@ -1,4 +1,4 @@
-//! The sockets that clients connect to. Accepts whatever happens, and gives each connection a thread.
+//! The sockets that clients connect to. Each connection gets its own thread. Errors never stop the accepting.
 
 use std::{
     io,
@@ -26,28 +26,28 @@ use super::{
 };
 use crate::log;
 
-/// The sockets, bound and listening; one for each address that the host name has.
+/// The listening sockets, one for each address of the host name.
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     /// The first address, with its port.
     pub address: SocketAddr,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Shared {
     connections: Connections,
     channel: Channel,
     access: Option<Access>,
 }
 
-/// The sockets that are accepted from, for a stop.
+/// Stops the accepting.
 pub struct Accepting {
     sockets: Vec<TcpListener>,
     shared: Arc<Shared>,
 }
 
 impl Listener {
-    /// Listens on every address of the host. With port 0 the system chooses one, the same for all.
+    /// Listens on every address of the host. For port 0, the system chooses a port, which is the same for all addresses.
     ///
     /// # Errors
     /// The name has no address, or an address can't be bound.
@@ -85,10 +85,10 @@ impl Listener {
         Ok(Listener { sockets, address })
     }
 
-    /// Starts to accept whom `access` admits, or everybody, and gives what the loop is to answer.
+    /// Starts to accept connections, and returns the requests for the loop. `access` restricts the clients, if it is set.
     ///
     /// # Errors
-    /// Too few descriptors or threads are left.
+    /// Too few file descriptors or threads are available.
     pub(crate) fn start(self, access: Option<Access>) -> Result<(Accepting, Requests)> {
         let (channel, requests) = inner::open()?;
         let shared = Arc::new(Shared { connections: Connections::default(), channel, access });
@@ -103,19 +103,19 @@ impl Listener {
     }
 }
 
-/// All of it is inherited by the connections that the socket accepts.
+/// Sets the options of a socket. Its connections inherit them.
 fn set_up(socket: &TcpListener) -> Result<()> {
-    // Otherwise, beyond the 128 that wait to be accepted in a flood, a client must try again a second later.
+    // The default queue holds 128 connections. Other clients would try again after a second.
     rustix::net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
-    // Otherwise an answer on a kept connection waits 40 ms for the client's acknowledgement.
+    // Otherwise an answer on a kept connection can wait 40 ms for the client's acknowledgement.
     set_tcp_nodelay(socket, true).context("TCP_NODELAY can't be set")?;
     set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES).context("SO_SNDBUF can't be set")?;
-    // Bounds each write; the connection bounds the whole answer.
+    // Limits each write. The connection limits the time of the whole answer.
     set_socket_timeout(socket, Timeout::Send, Some(WRITE_TIME)).context("SO_SNDTIMEO can't be set")
 }
 
 impl Shared {
-    /// Accepts until the socket is shut down.
+    /// Accepts connections until the socket is shut down.
     fn accept(self: &Arc<Shared>, socket: &TcpListener) {
         let mut logged: Option<Instant> = None;
         loop {
@@ -131,16 +131,16 @@ impl Shared {
                     log::warn(&format!("refusing connections: {error}"));
                     logged = Some(Instant::now());
                 }
-                // Descriptors, threads or memory ran out: another connection may hold what is needed.
+                // Descriptors, threads or memory ran out. A connection that ends releases some.
                 self.connections.evict_one();
                 thread::sleep(PAUSE);
             }
         }
     }
 
-    /// Serves a connection in a thread of its own.
+    /// Serves a connection in its own thread.
     fn serve(self: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
-        // In a flood of connections that are reset at once, nobody waits for those that were.
+        // A connection that was reset already needs no thread.
         if !matches!(stream.take_error(), Ok(None)) {
             return Ok(());
         }
@@ -172,14 +172,14 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 impl Accepting {
-    /// Lets nobody in any more.
+    /// Accepts no more connections.
     pub(crate) fn stop(&mut self) {
         for socket in self.sockets.drain(..) {
             let _ = TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both);
         }
     }
 
-    /// Waits until everybody has an answer, at most that long.
+    /// Waits until all requests are answered, at most for this time.
     pub(crate) fn wait_until_answered(&self, time: Duration) {
         self.shared.connections.wait_until_answered(time);
     }

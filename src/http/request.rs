@@ -10,7 +10,7 @@ use super::limits::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES};
 /// A request that may be answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
     /// The path without its query; starts with `/`, or is the `*` of `OPTIONS *`.
     pub path: String,
@@ -31,7 +31,7 @@ pub(crate) enum Method {
     Get,
     /// The answer without its body.
     Head,
-    /// The methods that are answered.
+    /// Which methods there are.
     Options,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Refusal {
     pub status: u16,
     /// Its standard reason phrase.
     pub reason: &'static str,
-    /// What is said in the body.
+    /// The text of the body.
     pub text: &'static str,
 }
 
@@ -55,9 +55,9 @@ pub(crate) const HTTPS_EXPECTED: Refusal =
 pub(crate) const UNAUTHORIZED: Refusal = refusal(401, "Unauthorized");
 /// The request did not arrive in time.
 pub(crate) const REQUEST_TIMEOUT: Refusal = refusal(408, "Request Timeout");
-/// As many requests as possible wait for `w` already.
+/// Too many requests wait for `w` already.
 pub(crate) const SERVICE_UNAVAILABLE: Refusal = refusal(503, "Service Unavailable");
-/// The method is defined, and not answered here.
+/// HTTP defines the method, but the exporter does not answer it.
 pub(crate) const METHOD_NOT_ALLOWED: Refusal = refusal(405, "Method Not Allowed");
 const CONTENT_TOO_LARGE: Refusal = refusal(413, "Content Too Large");
 const URI_TOO_LONG: Refusal = refusal(414, "URI Too Long");
@@ -69,11 +69,11 @@ const fn refusal(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason, text: reason }
 }
 
-/// Reads the request at the start of what was received, and says how many bytes its head takes; `None` if it is not whole yet.
-/// The caller has removed empty lines before it.
+/// Reads the request at the start of the received bytes, and returns its length; `None` if it is not complete. The caller has removed
+/// empty lines before it.
 ///
 /// # Errors
-/// The request is malformed, too long, or asks for what is not done here. It is refused as soon as that is certain.
+/// The request is malformed, too long or not supported. It is refused as soon as that is certain.
 pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     check_line_ends(received)?;
     let received = as_http_1_1(received)?;
@@ -94,7 +94,7 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
     let Some(length) = length else { return Ok(None) };
     let fields = Fields::read(head.headers)?;
     // HTTP/1.1 must name its host. Which one it names does not matter here.
-    if fields.host.is_none() && version == 1 {
+    if !fields.has_host && version == 1 {
         return Err(BAD_REQUEST);
     }
     let Some(body) = fields.body.length(&received[length..])? else { return Ok(None) };
@@ -105,7 +105,7 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
     Ok(Some((request, length + body)))
 }
 
-/// A line feed without a carriage return may be read as a line's end by one program and not by the next (RFC 9112, 2.2).
+/// Refuses a line feed without a carriage return. Some programs read it as the end of a line and others do not (RFC 9112, 2.2).
 fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
     let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let head = &received[..end.unwrap_or(received.len())];
@@ -115,7 +115,7 @@ fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
     if bare { Err(BAD_REQUEST) } else { Ok(()) }
 }
 
-/// A later minor version is answered as HTTP/1.1 (RFC 9110, 2.5), which httparse does not do. Other versions are refused.
+/// Reads a later minor version as HTTP/1.1 (RFC 9110, 2.5), which httparse does not do. Refuses other versions.
 fn as_http_1_1(received: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     let Some(end) = received.iter().position(|&byte| byte == b'\r') else {
         return Ok(Cow::Borrowed(received));
@@ -135,7 +135,7 @@ fn as_http_1_1(received: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     }
 }
 
-/// The line and the fields have a limit each (RFC 9112, 3).
+/// The request line and the header fields each have a limit (RFC 9112, 3).
 fn check_size(received: &[u8], length: Option<usize>) -> Result<(), Refusal> {
     let line = received.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
     let fields = length.unwrap_or(received.len()) - line.unwrap_or(0);
@@ -176,12 +176,12 @@ fn read_path(target: &str, method: Method) -> Option<&str> {
     is_http.then_some(if path.is_empty() { "/" } else { path })
 }
 
-/// What is read of the header fields.
+/// The header fields that matter here.
 #[derive(Default)]
 struct Fields {
     accept: String,
     authorization: String,
-    host: Option<()>,
+    has_host: bool,
     body: Body,
     close: bool,
     keep_alive: bool,
@@ -213,7 +213,7 @@ impl Fields {
     }
 
     fn add(&mut self, name: &str, value: &[u8]) -> Result<(), Refusal> {
-        // What is looked at is ASCII. Other fields may hold bytes above 127 (RFC 9110, 5.5).
+        // These fields are ASCII. Others may contain bytes above 127 (RFC 9110, 5.5).
         let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
         match (name, text) {
             ("accept", Some(text)) => {
@@ -226,7 +226,7 @@ impl Fields {
             {
                 self.authorization = text.to_owned();
             }
-            ("host", Some(text)) if is_host(text) && self.host.is_none() => self.host = Some(()),
+            ("host", Some(text)) if is_host(text) && !self.has_host => self.has_host = true,
             ("host", _) => return Err(BAD_REQUEST),
             ("content-length", _) => self.add_length(value)?,
             ("transfer-encoding", _) => self.add_encoding(value)?,
@@ -264,7 +264,7 @@ impl Fields {
         self.body = match self.body {
             Body::None if value.eq_ignore_ascii_case(b"chunked") => Body::Chunked,
             Body::None | Body::Chunked | Body::Encoded => Body::Encoded,
-            // Two framings at once are how requests are smuggled.
+            // Two framings in one request are used for request smuggling.
             Body::Empty | Body::Length(_) => return Err(BAD_REQUEST),
         };
         Ok(())
@@ -272,7 +272,7 @@ impl Fields {
 }
 
 impl Body {
-    /// How many of these bytes are the body, which must be empty: only its framing is read. `None` if that has not arrived yet.
+    /// The length of the body's framing at the start of these bytes. The body itself must be empty. `None` if the framing is not complete.
     fn length(&self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
         const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
         match self {
@@ -285,7 +285,7 @@ impl Body {
     }
 }
 
-/// A name or an address, and a port or none (RFC 9110, 7.2; RFC 3986, 3.2.2).
+/// Whether it is a name or an address, with or without a port (RFC 9110, 7.2; RFC 3986, 3.2.2).
 fn is_host(value: &str) -> bool {
     let (host, port) = match value.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address, port),

@@ -1,4 +1,4 @@
-//! What a connection reads and writes, each within a time: its socket, or a TLS session on it.
+//! Reads and writes a socket, or a TLS session on it. Each operation has a time limit.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -18,7 +18,7 @@ use super::{access::Session, limits::WRITE_TIME};
 pub(crate) struct Stream<'s> {
     socket: &'s TcpStream,
     tls: Option<Session>,
-    /// What the socket is set to, so that it is set only when it changes.
+    /// The timeout that is set on the socket.
     read_timeout: Option<Duration>,
 }
 
@@ -28,16 +28,16 @@ pub(crate) enum Unread {
     TooLate,
     /// The client has closed or reset the connection.
     Gone,
-    /// What came is not as TLS has it, or its certificate won't do. The client was told so.
+    /// The client does not follow TLS, or its certificate is not accepted. It has got an alert.
     #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     Broken,
-    /// HTTP came where TLS was expected. It can be answered without TLS.
+    /// HTTP arrived instead of TLS. It can be answered without TLS.
     #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     PlainHttp,
 }
 
 impl<'s> Stream<'s> {
-    /// Nothing is read yet.
+    /// Nothing has been read yet.
     pub(crate) fn new(socket: &'s TcpStream, tls: Option<Session>) -> Stream<'s> {
         Stream { socket, tls, read_timeout: None }
     }
@@ -50,7 +50,7 @@ impl<'s> Stream<'s> {
         Ok(self.socket.peer_addr()?.ip().to_canonical())
     }
 
-    /// Reads what there is, or waits for it for that time, which is more than 0. Gives 0 when a signal came first.
+    /// Reads what has arrived. If nothing has, waits at most for this time, which must not be 0. Returns 0 if a signal interrupts.
     pub(crate) fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Unread> {
         if let Some(tls) = &mut self.tls {
             return tls.read(self.socket, buffer, timeout);
@@ -72,7 +72,7 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// Writes both, within the time that a client has to take an answer.
+    /// Writes both, within [`WRITE_TIME`].
     pub(crate) fn write_all(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             return tls.write_all(self.socket, head, body);
@@ -97,10 +97,10 @@ impl<'s> Stream<'s> {
         Ok(())
     }
 
-    /// Whether the client has closed or reset the connection. One that has sent more than was asked is still there.
+    /// Whether the client has closed or reset the connection. A client that has sent more than its request is still there.
     pub(crate) fn has_hung_up(&self, sent_more: bool) -> bool {
         if self.tls.is_some() {
-            // What it has sent may be the announcement that it ends.
+            // The bytes that have arrived may announce the end.
             let mut closed = [PollFd::new(self.socket, PollFlags::RDHUP)];
             return !sent_more
                 && poll(&mut closed, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
@@ -113,12 +113,12 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// Goes on without TLS.
+    /// Continues without TLS.
     pub(crate) fn leave_tls(&mut self) {
         self.tls = None;
     }
 
-    /// Says that nothing more will be written. What still comes can be dropped with [`Stream::drop_some`].
+    /// Ends the answers. What still arrives can be dropped with [`Stream::drop_some`].
     pub(crate) fn end(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.announce_end(self.socket)?;
@@ -126,13 +126,13 @@ impl<'s> Stream<'s> {
         self.socket.shutdown(Shutdown::Write)
     }
 
-    /// Reads some of what is not wanted any more, and says whether there can be more.
+    /// Reads and drops some bytes. Returns whether more can follow.
     pub(crate) fn drop_some(&mut self, timeout: Duration) -> bool {
         self.read_socket(&mut [0; 4096], timeout).is_ok()
     }
 }
 
-/// What a socket with a timeout says at its end.
+/// Whether a socket's timeout has ended.
 pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
