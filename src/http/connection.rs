@@ -157,6 +157,7 @@ impl<'c> Connection<'c> {
             _ if request.path == HEALTHY => Reply::text(200, "OK", "healthy\n"),
             _ => self.ask(request)?,
         };
+        self.connections.set(self.id, State::Writing(Instant::now()));
         let keep_alive = keep_alive && !self.connections.are_many();
         self.write(&reply, keep_alive).map_err(|_| End::Gone)?;
         Ok(keep_alive)

@@ -8,7 +8,7 @@ use std::{
 
 use super::limits::{
     CALM_TIME, EVICTION_CHECK, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_PATIENT_EVICTIONS,
-    PATIENCE,
+    PATIENCE, WRITE_PATIENCE,
 };
 use crate::lock::locked;
 
@@ -19,8 +19,10 @@ pub(crate) enum State {
     New(Instant),
     /// Was answered, and waits for its next request since this time.
     Idle(Instant),
-    /// Is being answered.
+    /// Waits for its reply.
     Serving,
+    /// Has been sending its answer since this time.
+    Writing(Instant),
     /// Has got its last answer. What the client still sends is read and dropped.
     Closing,
     /// Was closed to make room. A request that arrived before is still answered.
@@ -108,9 +110,9 @@ impl Connections {
     pub(crate) fn wait_until_answered(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut entries = locked(&self.entries);
-        while entries.open.iter().any(|entry| entry.state == State::Serving)
-            && Instant::now() < deadline
-        {
+        let is_unanswered =
+            |entry: &Entry| matches!(entry.state, State::Serving | State::Writing(_));
+        while entries.open.iter().any(is_unanswered) && Instant::now() < deadline {
             // In short steps, because most changes of state do not notify.
             let waited = self.left.wait_timeout(entries, Duration::from_millis(5));
             entries = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -120,7 +122,8 @@ impl Connections {
 
 impl Entries {
     /// Closes a connection that has got its last answer; or the one that has been idle longest; or the one that has waited longest for its
-    /// first request. Connections that were answered or accepted just before are not closed, because their requests may be on the way.
+    /// first request; or the one whose client has read its answer for longest. Connections that were answered or accepted just before are
+    /// not closed, because their requests may be on the way.
     fn evict_one(&mut self) {
         // One at a time. The one before is about to leave.
         if self.open.iter().any(|entry| entry.state == State::Evicted) {
@@ -133,6 +136,7 @@ impl Entries {
                 State::Closing => (0, now, Duration::ZERO),
                 State::Idle(since) => (1, since, PATIENCE),
                 State::New(since) => (2, since, new_patience),
+                State::Writing(since) => (3, since, WRITE_PATIENCE),
                 State::Serving | State::Evicted => return None,
             };
             (now.saturating_duration_since(since) >= patience).then_some((rank, since))
@@ -142,9 +146,13 @@ impl Entries {
             if let State::New(_) = entry.state {
                 self.new_evictions.add(now);
             }
+            let how = match entry.state {
+                State::Writing(_) => Shutdown::Both,
+                _ => Shutdown::Read,
+            };
             // The state is set before the shutdown, so that the thread sees either this state or the end of the stream.
             entry.state = State::Evicted;
-            let _ = entry.stream.shutdown(Shutdown::Read);
+            let _ = entry.stream.shutdown(how);
         }
     }
 }
