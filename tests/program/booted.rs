@@ -1,7 +1,7 @@
 //! Boots Debian in containers, installs the exporter as the README says, and logs in in every way. Needs root, Debian's mmdebstrap and
 //! systemd-container, and a static binary. `.ci/run` provides them.
 
-mod kinds;
+pub mod kinds;
 pub mod logins;
 pub mod machine;
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::booted::{
+    kinds::{KINDS, SYSTEMS},
     logins,
     machine::{Machine, NAME},
 };
@@ -185,6 +186,35 @@ fn its_table_of_metrics_has_every_metric_with_its_labels() {
         count += 1;
     }
     assert!(count > 10, "{metrics}");
+}
+
+/// The cells in bold are those that the tests on booted machines expect, and no others.
+#[test]
+fn its_table_of_sessions_has_what_is_seen_on_booted_machines() {
+    let readme = readme();
+    let cells = |row: &str| -> Vec<String> {
+        row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut rows = readme.lines().skip_while(|line| !line.starts_with("| kind of session |"));
+    let systems = cells(rows.next().unwrap());
+    let named = systems.join(" ");
+    for system in ["Ubuntu 22.04", "Ubuntu 24.04", "RHEL 8, 9", "RHEL 10", "Alpine"] {
+        assert!(named.contains(system), "{system}: {named}");
+    }
+    let mut kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    for row in rows.skip(1).take_while(|line| line.starts_with('|')).map(cells) {
+        assert_eq!(row.len(), systems.len(), "{row:?}");
+        let kind = KINDS.iter().find(|kind| kind.name == row[0]);
+        kinds.retain(|kind| *kind != row[0]);
+        for (system, cell) in systems.iter().zip(&row).skip(1) {
+            let tried = SYSTEMS.iter().position(|tried| tried == system);
+            match kind.zip(tried) {
+                Some((kind, tried)) => assert_eq!(*cell, format!("**{}**", kind.seen[tried])),
+                None => assert!(!cell.is_empty() && !cell.contains('*'), "{system}: {row:?}"),
+            }
+        }
+    }
+    assert_eq!(kinds, [""; 0], "these have no row");
 }
 
 #[test]
