@@ -12,14 +12,18 @@ use std::{
     time::Duration,
 };
 
+<<<<<<< HEAD
 use crate::booted::{
     kinds::{KINDS, SYSTEMS},
     logins,
     machine::{Machine, NAME},
 };
+=======
+use crate::booted::{logins, machine::Machine};
+>>>>>>> 2b2f9ab (Install by packages in the README, and run it on a booted Debian 13)
 use crate::{
     harness::{FakeW, PROGRAM, fixture, folder, once, program, run, within},
-    static_binaries::of_this_processor,
+    release,
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -369,16 +373,15 @@ fn the_program_starts_from_a_clone() {
     assert!(listens.is_some_and(|line| line.ends_with(address)) && readme().contains(address));
 }
 
-/// Makes the folder in which the README's commands run: a clone with the release's files.
+/// Makes the folder in which the README's commands run: a clone with those files of the release that a user of this host downloads.
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");
     fs::create_dir(&clone).unwrap();
     let mut copy = Command::new("cp");
-    copy.arg("-r").arg(Path::new(ROOT).join("contrib")).arg(&clone);
-    assert!(copy.status().unwrap().success());
-    let release = format!("{NAME}-{}-x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
-    fs::copy(of_this_processor(), clone.join(&release)).unwrap();
-    machine.says(&format!("cd /root/clone && sha256sum {release} >SHA256SUMS"));
+    copy.arg("-r").arg(Path::new(ROOT).join("contrib"));
+    copy.arg(release::file("-", "-x86_64-unknown-linux-musl"));
+    copy.arg(release::file("_", "-1_amd64.deb")).arg(release::folder_of_files().join("SHA256SUMS"));
+    assert!(copy.arg(&clone).status().unwrap().success());
 }
 
 /// With alice's key, which root has.
@@ -397,7 +400,7 @@ fn the_commands_work_on_a_new_debian_13() {
     let machine = Machine::boot_with("trixie", &["curl", "prometheus"], &[]);
     logins::prepare(&machine);
     put_clone(&machine);
-    for step in 1..=5 {
+    for step in 1..=6 {
         match step {
             2 => logins::log_in(&machine),
             4 => log_mallory_in(&machine),
