@@ -12,15 +12,11 @@ use std::{
     time::Duration,
 };
 
-<<<<<<< HEAD
 use crate::booted::{
     kinds::{KINDS, SYSTEMS},
     logins,
-    machine::{Machine, NAME},
+    machine::Machine,
 };
-=======
-use crate::booted::{logins, machine::Machine};
->>>>>>> 2b2f9ab (Install by packages in the README, and run it on a booted Debian 13)
 use crate::{
     harness::{FakeW, PROGRAM, fixture, folder, once, program, run, within},
     release,
