@@ -54,8 +54,7 @@ impl Binary {
         let has_tls = name.ends_with("-tls");
         let (size, resident) = match (has_tls, name.contains("-gnu")) {
             (false, false) => (1_000_000, 1_500),
-            (false, true) => (2_000_000, 3_000),
-            (true, _) => (2_200_000, 3_000),
+            _ => (2_000_000, 3_000),
         };
         Binary { path, emulated, has_tls, size, resident }
     }
