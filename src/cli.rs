@@ -37,7 +37,6 @@ macro_rules! flags {
     ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
         /// Serves who is logged in as Prometheus metrics.
         #[derive(FromArgs)]
-        #[argh(help_triggers("--help", "-h"))]
         struct Arguments {
             $(#[doc = $help] #[argh(option)] $field: Option<String>,)*
             /// run w once
@@ -136,14 +135,13 @@ pub fn parse(
     arguments: impl Iterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Task> {
-    let arguments = undotted(arguments)?;
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let parsed = match Arguments::from_args(&[NAME], &words) {
-        Ok(parsed) => parsed,
-        Err(early) if early.status.is_ok() => return Ok(Task::Print(help())),
-        // It has nothing left to refuse.
-        Err(early) => bail!("{}", early.output.trim_end()),
+    let Some(arguments) = undotted(arguments)? else {
+        return Ok(Task::Print(help()));
     };
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // It has nothing left to refuse.
+    let parsed = Arguments::from_args(&[NAME], &words)
+        .map_err(|early| anyhow!("{}", early.output.trim_end()))?;
     if parsed.version {
         return Ok(Task::Print(format!(
             "{NAME} {} ({}, rustc {})\n",
@@ -194,7 +192,8 @@ fn setting<T>(
 }
 
 /// Converts the arguments for argh: splits `--flag=value`, replaces the dots, and gives `--metrics.with-timestamp` its value if it has none.
-fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
+/// `None` if the help is asked for, whatever follows.
+fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Option<Vec<String>>> {
     let mut undotted = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
@@ -210,9 +209,8 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
             if let Some(value) = value {
                 bail!("{name} {value:?}: expected no value");
             }
-            // argh takes no argument after it.
             if name == "-h" || name == "--help" {
-                return Ok(vec![argument]);
+                return Ok(None);
             }
             undotted.push(argument);
             continue;
@@ -235,7 +233,7 @@ fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
         }
         undotted.extend([dashed, value]);
     }
-    Ok(undotted)
+    Ok(Some(undotted))
 }
 
 fn dashed(name: &str) -> String {

@@ -56,7 +56,10 @@ fn help_shows_every_flag_with_its_variable_and_default() {
 #[test]
 fn help_fits_a_terminal_and_has_examples_that_work_and_the_exit_statuses() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    assert_eq!(run(&["-h"]).stdout, help.as_bytes());
+    for arguments in [&["-h"][..], &["--once", "--help", "--foo"], &["--listen.port=1", "-h", "x"]]
+    {
+        assert_eq!(run(arguments).stdout, help.as_bytes(), "{arguments:?}");
+    }
     let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
     assert!(help.starts_with("Usage: prometheus-what-active-users-exporter "), "{help}");

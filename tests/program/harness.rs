@@ -113,9 +113,9 @@ fn without_variables(mut command: Command) -> Command {
     command
 }
 
-/// Runs the program until it exits.
+/// Runs the program until it exits, or for 20 s.
 pub fn run(arguments: &[&str]) -> Output {
-    program().args(arguments).output().unwrap()
+    short_lived_program().args(arguments).output().unwrap()
 }
 
 /// The output of `--once`.
