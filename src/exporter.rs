@@ -25,7 +25,7 @@ use crate::{
     landing_page, log,
     metrics::{self, Options},
     scrape::{History, Scraper, Snapshot},
-    signals,
+    service_manager, signals,
     visibility::Visibility,
 };
 
@@ -54,6 +54,7 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
     let running = Running::default();
     let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
+    service_manager::ready();
     log::info(&format!(
         "{NAME} {} listens on {}://{}{}",
         metrics::VERSION,

@@ -33,6 +33,7 @@ mod plural;
 pub mod process_metrics;
 mod run_log;
 pub mod scrape;
+mod service_manager;
 pub mod session;
 mod signals;
 pub mod table;

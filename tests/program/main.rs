@@ -18,6 +18,7 @@ mod cost;
 mod flags;
 mod http;
 mod manual;
+mod readiness;
 mod readme;
 mod w;
 mod waiting;
