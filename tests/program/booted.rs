@@ -4,6 +4,7 @@
 pub mod kinds;
 pub mod logins;
 pub mod machine;
+mod package;
 
 use std::{fs, thread, time::Duration};
 
