@@ -1,4 +1,4 @@
-//! What stands before the rows: the first line and the header. If something else does, the error says what it is and what causes it.
+//! What stands before the rows: the first line and the header. If something else stands there, the error says what it is and what causes it.
 
 use anyhow::{Result, bail};
 

@@ -1,5 +1,5 @@
 //! Passwords of HTTP's basic authentication (RFC 7617), against bcrypt hashes. Each takes 50 ms or more, so a password that was right
-//! is remembered, and others are checked one at a time. How long that takes does not tell whether there is such a user.
+//! is remembered, and others are checked one at a time. The time that this takes does not reveal whether there is such a user.
 
 use std::{
     collections::BTreeMap,
