@@ -272,7 +272,8 @@ fn entries_without_a_process_are_logged_once() {
     assert!(!metrics.contains("what_session_source_visible"), "{metrics}");
     let log = exporter.log();
     assert_eq!(log.len(), 2, "{log:#?}");
-    assert!(log[1].contains("w counts 34 users but lists 3") && log[1].contains("killed sshd"));
+    assert!(log[1].contains("w counts 34 users but lists 3"), "{log:?}");
+    assert!(log[1].contains("killed sshd") && log[1].contains("/etc/passwd"), "{log:?}");
 }
 
 #[test]
