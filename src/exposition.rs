@@ -265,6 +265,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_client_that_accepts_the_type_of_an_answer_gets_that_format() {
+        for format in [Format::Text, Format::OpenMetrics] {
+            assert_eq!(Format::accepted(format.content_type()), format);
+        }
+    }
+
     fn written(format: Format) -> String {
         let mut exposition = Exposition::new(format, 0);
         let at = Some(Duration::from_millis(1_795_479_356_007));

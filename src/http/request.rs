@@ -478,6 +478,13 @@ mod tests {
     }
 
     #[test]
+    fn the_refusal_of_a_request_without_tls_says_what_to_do() {
+        let Refusal { status, reason, text } = HTTPS_EXPECTED;
+        assert_eq!((status, reason), (400, "Bad Request"));
+        assert!(text.contains("https://"), "{text}");
+    }
+
+    #[test]
     fn there_is_no_waiting_for_what_is_wrong_already() {
         for (start, refused) in [
             ("GET / HTTP/1.1\r\nHost: x\r\n", 0),
