@@ -1,4 +1,4 @@
-//! Writes the text exposition formats: Prometheus' 0.0.4 and OpenMetrics 1.0. Knows their grammar, and no metric.
+//! Writes the text exposition formats: Prometheus' 0.0.4 and OpenMetrics 1.0.
 //!
 //! Sources: "Exposition formats" in Prometheus' documentation, and the OpenMetrics 1.0 specification.
 
@@ -22,8 +22,8 @@ impl Format {
         }
     }
 
-    /// What an `Accept` header asks for: OpenMetrics 1.0 only if it is named, and weighs no less than any text named before
-    /// it. Without the header, text.
+    /// What an `Accept` header asks for. It is OpenMetrics 1.0 only if the header names it, with a weight that is not below that of any text
+    /// named before it. Without the header it is text.
     pub fn accepted(accept: &str) -> Format {
         let mut best = (0, Format::Text);
         for range in accept.split(',') {
@@ -77,7 +77,7 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An empty answer, with room for that many bytes if it can be had; more are taken as they are needed.
+    /// An empty answer, with room for that many bytes if there is enough memory. It grows if it needs more.
     pub fn new(format: Format, room: usize) -> Exposition {
         let mut out = Vec::new();
         // Without it, the answer grows in steps.
@@ -85,7 +85,8 @@ impl Exposition {
         Exposition { format, out }
     }
 
-    /// Begins a family, by its name in the text format. Its head is written with its first sample; without one, nothing is.
+    /// Begins a family, by its name in the text format. Its HELP and TYPE are written with its first sample. Without samples, nothing is
+    /// written.
     ///
     /// A `timestamp`, the time since the Unix epoch, is put after each of its samples.
     pub fn family<'w>(
@@ -173,8 +174,7 @@ impl Exposition {
     }
 }
 
-/// Puts a text with `\`, line feed and, where asked, `"` escaped. All three are single bytes in UTF-8, and part of no other
-/// character.
+/// Appends a text with `\`, line feed and, if asked, `"` escaped. All three are single bytes in UTF-8 and part of no other character.
 fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
     let mut rest = text.as_bytes();
@@ -188,11 +188,11 @@ fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     out.extend_from_slice(rest);
 }
 
-/// The labels of a sample as both formats write them: made once for all the families that have them.
+/// The labels of a sample as both formats write them. They are made once for all families that have them.
 pub struct Labels(Vec<u8>);
 
 impl Labels {
-    /// Of names and values, in this order.
+    /// From names and values, in this order.
     pub fn new(labels: &[(&str, &str)]) -> Labels {
         let lengths = labels.iter().map(|(name, value)| name.len() + value.len());
         let mut out = Vec::with_capacity(lengths.sum::<usize>() + 4 * labels.len() + 1);

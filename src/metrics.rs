@@ -1,4 +1,4 @@
-//! Which metrics there are, their names, help and labels, from one scrape's result. Knows no grammar: the exposition does.
+//! The metrics of one scrape's result: their names, help and labels. `exposition` knows the format.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// The exporter's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What it was built for.
+/// The target that it was built for.
 pub const TARGET: &str = env!("BUILD_TARGET");
 /// The compiler's version.
 pub const RUSTC: &str = env!("BUILD_RUSTC");
@@ -20,15 +20,15 @@ pub const RUSTC: &str = env!("BUILD_RUSTC");
 /// What the user chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Before every name but those of `process_*`, with `_` between; may be empty.
+    /// Put before every name except `process_*`, followed by `_`; may be empty.
     pub prefix: String,
-    /// Whether samples that came from a run carry its time.
+    /// Whether samples that came from a run have its time.
     pub timestamps: bool,
     /// How much of WHAT is shown.
     pub command: CommandShown,
 }
 
-/// All that an answer is made from.
+/// Everything that an answer is made from.
 #[derive(Clone, Debug)]
 pub struct Scrape<'s> {
     /// How the last run ended.
@@ -37,9 +37,9 @@ pub struct Scrape<'s> {
     pub took: Duration,
     /// When it ended, since the Unix epoch.
     pub ended: Duration,
-    /// Its sessions, sorted by their labels; `None` where there is no table.
+    /// Its sessions, sorted by their labels; `None` if there is no table.
     pub sessions: Option<&'s [Session]>,
-    /// The users that its first line claims.
+    /// The users that its first line counts.
     pub users_reported: Option<u64>,
     /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
     pub visibility: Option<Visibility>,
@@ -51,8 +51,8 @@ pub struct Scrape<'s> {
     pub process: Option<ProcessUse>,
 }
 
-/// Room for the samples that are always there, and for those of a session, with labels of usual length: an answer that grows
-/// in steps is copied at each.
+/// Bytes for the samples that are always there, and for those of a session with labels of usual length. An answer that grows in steps is
+/// copied at each step.
 const ROOM: usize = 4096;
 const ROOM_PER_SESSION: usize = 512;
 
@@ -86,7 +86,7 @@ struct Writer<'o> {
     timestamp: Option<Duration>,
 }
 
-/// Sessions that share all of ip, user and tty, and these labels.
+/// Sessions that share ip, user and tty, and these labels.
 struct Group<'s> {
     labels: Labels,
     sessions: &'s [Session],
@@ -170,7 +170,7 @@ impl Writer<'_> {
         });
     }
 
-    /// Writes a family with one sample for the sessions that share all of ip, user and tty, where they have a value.
+    /// Writes a family with one sample for all sessions that share ip, user and tty, if they have a value.
     fn each(
         &mut self,
         groups: &[Group],
@@ -261,8 +261,8 @@ impl Writer<'_> {
         );
     }
 
-    /// The standard set, with the help of the official client libraries. As old as the rest of the answer, so that a
-    /// repeated one costs nothing.
+    /// The standard set, with the help texts of the official client libraries. It is as old as the rest of the answer, so a cached answer
+    /// costs nothing.
     fn process(&mut self, used: ProcessUse) {
         let families = [
             (

@@ -1,4 +1,4 @@
-//! Who is logged in: the rows that are sessions, and what each one's FROM and WHAT mean. Knows no metric.
+//! Who is logged in: the rows that are sessions, and what their FROM and WHAT mean.
 
 use crate::{
     table::elapsed::Interval,
@@ -6,7 +6,7 @@ use crate::{
     table::{Row, Table},
 };
 
-/// One login session, with its texts as `w` printed them; bytes that are not UTF-8 become U+FFFD. It outlives the table.
+/// One login session. Its texts are those that `w` printed; bytes that are not UTF-8 become U+FFFD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// FROM, whether it is an address, a name, or `-`.
@@ -15,15 +15,15 @@ pub struct Session {
     pub user: Box<str>,
     /// TTY.
     pub tty: Box<str>,
-    /// The part of WHAT that may be shown; `None` where nothing may, or `w` shows none.
+    /// The part of WHAT that may be shown; `None` if nothing may, or if `w` shows none.
     pub command: Option<Box<str>>,
-    /// Where the user sits.
+    /// Whether the user is at this host or another one.
     pub origin: Origin,
     /// When it began.
     pub login: Option<LoginTime>,
-    /// How long its terminal was not used.
+    /// How long its terminal has not been used.
     pub idle: Option<Interval>,
-    /// The processor time of all processes on its terminal.
+    /// The CPU time of all processes on its terminal.
     pub cpu: Option<Interval>,
 }
 
@@ -36,7 +36,7 @@ pub enum Origin {
     Remote,
 }
 
-/// How much of WHAT leaves the host: a command line can hold secrets.
+/// How much of WHAT is served, because a command line can hold secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandShown {
     /// Nothing.
@@ -47,8 +47,8 @@ pub enum CommandShown {
     Full,
 }
 
-/// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login times where the table's clock is not
-/// that of the run in UTC.
+/// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login times if the table's clock does not show the
+/// time of the run in UTC.
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
     let utc = table.is_of(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
@@ -84,7 +84,7 @@ fn text(bytes: &[u8]) -> Box<str> {
 }
 
 /// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged in.
-/// It comes from nowhere; a row with an address is a login, whatever it runs.
+/// It has no address. A row with an address is a login, whatever it runs.
 fn is_service_manager(row: &Row) -> bool {
     let Some((program, arguments)) = row.what.and_then(first_word) else {
         return false;
@@ -95,7 +95,7 @@ fn is_service_manager(row: &Row) -> bool {
         && arguments.strip_prefix(b"--user").is_some_and(|rest| matches!(rest, [] | [b' ', ..]))
 }
 
-/// A command line up to its first blank, and what follows; `None` where it is a program without arguments.
+/// A command line up to its first blank, and what follows; `None` if it has no arguments.
 fn first_word(what: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = what.iter().position(|&byte| byte == b' ')?;
     Some((&what[..end], &what[end + 1..]))
@@ -106,7 +106,7 @@ fn origin(from: &[u8]) -> Origin {
     // `:0` and `:pts/3:S.0` are displays; `::1` and `::ffff:192.0.2.9` are addresses.
     let display = from.starts_with(b":") && !from.starts_with(b"::");
     let name = from.strip_prefix(b"/dev/").unwrap_or(from);
-    // procps prints a host up to its first blank, and a dash for that.
+    // procps prints a host up to its first blank, and a dash instead of the blank.
     let local = matches!(name, b"" | b"-" | b"screen" | b"login screen" | b"login-" | b"console");
     if display || local || name.starts_with(b"tmux(") || is_terminal(name) {
         Origin::Local
@@ -137,7 +137,7 @@ fn program_name(what: &[u8]) -> &[u8] {
     };
     let name = name.strip_suffix(b":").unwrap_or(name);
     match name {
-        // All that `w` shows of a process without a command line.
+        // For a process without a command line, `w` prints only this.
         b"-" => name,
         _ => name.strip_prefix(b"-").unwrap_or(name),
     }

@@ -1,8 +1,6 @@
-//! The table that `w` prints: which layout its header means, and its rows. Knows bytes and columns, nothing of what they
-//! are for.
+//! The table that `w` prints: the layout that its header stands for, and its rows. This module knows bytes and columns, not their use.
 //!
-//! A table is read exactly or refused: every row must have each of its columns where the header puts it, in a form
-//! that the program can print.
+//! A table is read exactly or refused. In every row, each column must be where the header puts it, in a form that the program can print.
 
 mod bsd;
 mod busybox;
@@ -34,11 +32,11 @@ use crate::plural::counted;
 /// What one run of `w` printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<'a> {
-    /// The number of users that the first line claims; `None` where there is no such line.
+    /// The number of users that the first line counts; `None` if there is no such line.
     pub users_reported: Option<u64>,
-    /// The clock that the first line begins with; `None` where there is no such line.
+    /// The clock at the start of the first line; `None` if there is no such line.
     pub clock: Option<Clock>,
-    /// Whether there is a FROM column at all.
+    /// Whether there is a FROM column.
     pub shows_from: bool,
     /// The rows, in the order printed.
     pub rows: Vec<Row<'a>>,
@@ -50,7 +48,7 @@ impl Table<'_> {
         self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
     }
 
-    /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login times are of another zone or another
+    /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login times are from another zone or another
     /// day, and no session gets one.
     pub fn is_of(&self, run: Span) -> bool {
         self.clock.is_none_or(|clock| clock.agrees_with(run))
@@ -79,7 +77,7 @@ pub struct Row<'a> {
 /// Reads what `w` printed. The line of uptime and load before the header may be missing or empty.
 ///
 /// # Errors
-/// Nothing printed, a last line that is cut off, a header that is not known, a row that does not fit it.
+/// It is empty, its last line is cut off, its header is unknown, or a row does not fit the header.
 pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     if printed.is_empty() {
         bail!("it printed nothing");
@@ -100,7 +98,7 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     Ok(Table { users_reported: users, clock, shows_from: layout.shows_from(), rows })
 }
 
-/// Reads all rows in the first layout that fits every one of them; the complaint is about the one that fits furthest.
+/// Reads all rows in the first layout that fits all of them. The error is about the layout that fits furthest.
 fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     let mut furthest = None;
     for layout in &head.layouts {
@@ -125,7 +123,7 @@ fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, 
     bail!("row {row} does not fit the header in column {column}")
 }
 
-/// Holds the rows of uutils' `w` against the users that its first line counts.
+/// Compares the rows of uutils' `w` with the users that its first line counts.
 fn check_count(head: &Head, layout: &Layout, rows: usize) -> Result<()> {
     if !layout.counts_rows() {
         return Ok(());
@@ -144,7 +142,7 @@ fn check_count(head: &Head, layout: &Layout, rows: usize) -> Result<()> {
 /// The first line, and what follows its line feed, if there is one.
 fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut rest = bytes;
-    // Most of a row is blanks; this looks for its end many bytes at a time. Reading memory does not fail.
+    // Most of a row is blanks. This finds its end by many bytes at a time. Reading memory does not fail.
     let length = rest.skip_until(b'\n').unwrap_or(0);
     let line = &bytes[..length];
     match line.strip_suffix(b"\n") {

@@ -18,7 +18,7 @@ pub(crate) const MAX_FIELD_BYTES: usize = 8192;
 pub(crate) const MAX_FIELDS: usize = 100;
 /// The time for the head of a request to arrive, from its first byte or from the start of the connection.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
-/// The time between two requests. Longer than usual scrape intervals. The `Keep-Alive` field tells it to the client.
+/// The time between two requests. Longer than usual scrape intervals. The `Keep-Alive` field states it.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);
 /// The time for a client to read its answer. If no client reads its answer, the next one is still answered within the 10 s that
 /// Prometheus waits.
@@ -47,10 +47,11 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
 /// The stack of a connection's thread. TLS needs more.
 pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
-/// Passwords that are checked or wait for that. Each takes 50 ms or more, so that the last one is checked before Prometheus gives up.
+/// The most passwords that are being checked or wait for it. Each takes 50 ms or more, so that the last one is checked before Prometheus
+/// gives up.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS: usize = 64;
-/// The same, of one client. More are refused at once, so that those who guess do not keep others out.
+/// The same for one client. More are refused at once, so that clients that guess do not keep others out.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS_OF_CLIENT: usize = 4;
 /// A scraper is answered this much earlier than it stops waiting.

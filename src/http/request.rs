@@ -1,5 +1,5 @@
 //! Reads the head of an HTTP request (RFC 9112) with httparse, and checks what httparse does not: line ends, framing, `Host`, the
-//! target. Knows no socket and no route.
+//! target.
 
 use std::{borrow::Cow, time::Duration};
 

@@ -1,8 +1,8 @@
 //! The layouts of FreeBSD's, macOS's, NetBSD's and OpenBSD's `w` (`w.c` and `pr_time.c` of each).
 //!
-//! All have USER, TTY, FROM, then the login time in 7 and the idle time in 7, a blank first and last, and WHAT. FreeBSD,
-//! macOS and NetBSD since 5 stand under their header. OpenBSD and older NetBSD head TTY one column early,
-//! give it two, and let a long user name shift its row.
+//! All have USER, TTY, FROM, then the login time and the idle time in 7 bytes each, with a blank first and last, and WHAT. The columns of
+//! FreeBSD, macOS and NetBSD since 5 are aligned with their header. In OpenBSD and older NetBSD, the word TTY is one column too far left, the
+//! column has two bytes, and a long user name shifts its row.
 
 use super::{
     Row,
@@ -66,7 +66,7 @@ impl Columns {
     }
 }
 
-/// The idle time with a blank first and last, in seven bytes or, from ten days on, more; NetBSD prints `?` where it knows none.
+/// The idle time with a blank first and last, in seven bytes, or more from ten days on. NetBSD prints `?` if it is unknown.
 fn idle(cursor: &mut Cursor) -> Option<Option<Interval>> {
     let lead = cursor.leading_blanks();
     let word = cursor.padded_word(6usize.checked_sub(lead)?)?;

@@ -1,5 +1,5 @@
-//! The layout of BusyBox's `w` (`who.c`): USER and TTY padded to 15, IDLE to 7, TIME in 16, HOST to the end. Nothing is cut, so
-//! that a long user or terminal name shifts its row.
+//! The layout of BusyBox's `w` (`who.c`): USER and TTY padded to 15, IDLE to 7, TIME in 16, HOST to the end. Nothing is cut, so a
+//! long user or terminal name shifts its row.
 
 use super::{
     Row,

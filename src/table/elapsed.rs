@@ -1,10 +1,10 @@
-//! The durations in IDLE and JCPU. Knows their forms, not where in a row they stand.
+//! The forms of the durations in IDLE and JCPU.
 
 use std::time::Duration;
 
 use super::resolution::Resolution;
 
-/// A duration as `w` prints it, and how exactly it does.
+/// A duration as `w` prints it, and its precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     /// The printed value: the real one is this or up to one step more.
@@ -72,7 +72,7 @@ impl Interval {
     }
 }
 
-/// Reads digits only, at least one, ten at most: more is no figure that `w` could mean.
+/// Reads one to ten digits. `w` never prints more.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 10 {
         return None;

@@ -21,7 +21,7 @@ pub struct FirstLine {
 pub struct Clock {
     /// Seconds into the day.
     seconds: i64,
-    /// The step in which it goes: a second, or a minute on a BSD.
+    /// Its step: a second, or a minute on a BSD.
     step: i64,
 }
 
@@ -60,9 +60,9 @@ impl Clock {
         Some(Clock { seconds: hour + minute + second, step })
     }
 
-    /// Whether it shows the time of the run in UTC, give or take a minute, be it on either side of midnight.
+    /// Whether it shows the time of the run in UTC, within a minute, also across midnight.
     ///
-    /// Otherwise `w` ran in another zone, as a wrapper such as `ssh` drops `TZ`, or at another time, as in a saved table.
+    /// Otherwise `w` ran in another zone, because a wrapper such as `ssh` dropped `TZ`, or at another time, as for a saved table.
     pub fn agrees_with(self, run: Span) -> bool {
         let earliest = run.began.min(run.ended) - MINUTE;
         let latest = run.began.max(run.ended) + MINUTE;

@@ -87,7 +87,7 @@ fn unknown(header: &[u8]) -> String {
     format!("its header is not known{at}: {}", quoted(header, faulty))
 }
 
-/// What is said of a table of uutils' `w` without a first line.
+/// The error for a table of uutils' `w` without a first line.
 pub(super) fn uncounted(header: &[u8]) -> String {
     format!(
         "it is of uutils' w before April 2025: no first line counts its rows, so anybody can forge one with a line feed in a command line; update it: {}",
@@ -95,7 +95,7 @@ pub(super) fn uncounted(header: &[u8]) -> String {
     )
 }
 
-/// The line that is most probably the header, though it is not known.
+/// The line that is most probably an unknown header.
 fn likely_header(lines: &[&[u8]]) -> usize {
     let behind_first_line = || {
         let first = lines.iter().position(|line| is_first_line(line))?;
@@ -113,7 +113,7 @@ fn is_first_line(line: &[u8]) -> bool {
     FirstLine::read(line) != FirstLine::default()
 }
 
-/// Where a header stops being one: at the first word that no header has at this place. At its end if only the spaces differ.
+/// The first byte at which a line differs from every header: the first word that no header has there, or its end if only spaces differ.
 fn faulty_byte(line: &[u8]) -> usize {
     const WORDS: [&[u8]; 8] =
         [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
@@ -123,7 +123,7 @@ fn faulty_byte(line: &[u8]) -> usize {
     faulty.map_or(line.len(), |&(_, start)| start)
 }
 
-/// A line for a message. It shows the faulty byte and what is before it, and holds nothing that moves a terminal's cursor.
+/// A line for a message. It shows the faulty byte and what is before it. It contains nothing that moves a terminal's cursor.
 fn quoted(line: &[u8], faulty: usize) -> String {
     // As much as a header with the widest columns.
     const BEFORE: usize = 400;

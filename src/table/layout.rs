@@ -47,7 +47,7 @@ impl fmt::Display for Column {
 }
 
 impl Layout {
-    /// What a header can mean: several layouts where programs share it. Empty for an unknown one.
+    /// The layouts that a header can stand for: several if programs share it, none if it is unknown.
     pub(super) fn of_header(line: &[u8]) -> Vec<Layout> {
         if line == busybox::HEADER {
             return vec![Layout::Busybox];
@@ -71,7 +71,7 @@ impl Layout {
         }
     }
 
-    /// Whether the rows are only those that the first line counts: others are forged.
+    /// Whether there must be as many rows as the first line counts, because others are forged.
     pub(super) fn counts_rows(&self) -> bool {
         matches!(self, Layout::Uutils(_))
     }

@@ -1,4 +1,4 @@
-//! The login times in LOGIN@ and TIME. Knows their forms; takes the time of the run from outside.
+//! The forms of the login times in LOGIN@ and TIME, and the moments that they mean at the time of a run.
 
 use super::{
     civil::{DAY, HOUR, MINUTE, MONTHS, WEEKDAYS, days_of_date, weekday_of, year_of},
@@ -6,7 +6,7 @@ use super::{
     resolution::Resolution,
 };
 
-/// A login time as `w` prints it: most forms leave out what the reader knows.
+/// A login time as `w` prints it. Most forms leave out what a reader at that time knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
     /// procps' `21:16`: within the last twelve hours, or on the day of the run. Seconds into the day.
@@ -23,7 +23,7 @@ pub enum Login {
     Exact(i64),
 }
 
-/// When a session began, and how exactly that is known.
+/// When a session began, and how precisely that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginTime {
     /// Unix seconds, at the start of the step that was printed.
@@ -34,12 +34,12 @@ pub struct LoginTime {
 
 /// When the run of `w` began and ended, in Unix seconds.
 ///
-/// The two matter when a run spans midnight: `21:16` is yesterday's if it was printed before.
+/// Both matter if midnight is between them: `21:16` is yesterday's if it was printed before midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Just before `w` was started.
     pub began: i64,
-    /// Just after it was done.
+    /// Just after it ended.
     pub ended: i64,
 }
 
@@ -162,7 +162,7 @@ fn name(names: &[&str], text: &[u8]) -> Option<i64> {
         .and_then(|index| i64::try_from(index).ok())
 }
 
-/// Only for figures of a few digits, which `number` makes sure of.
+/// Only for numbers of a few digits, as `number` returns them.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,8 +11,8 @@
 //! | the same without FROM | S + 2 | 5 | S + 3 | 5 |
 //! | 4.0.5 and later, Debian 13 | S + 1 | 6 | S + 3 | 5 |
 //!
-//! A header can mean two of them. A row with an idle time fits one only, because each figure is padded to two places. A row of the
-//! short form without one fits both where WHAT begins with a blank, and then that blank is taken for the layout's.
+//! A header can stand for two of them. A row with an idle time fits only one, because each number is padded to two places. A row of the
+//! short form without an idle time fits both if WHAT begins with a blank. Then this blank counts as part of the layout.
 
 use super::{
     Row,

@@ -1,4 +1,4 @@
-//! How precise a printed time is. Knows no format.
+//! How precise a printed time is.
 
 /// The smallest step that a printed time or duration can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

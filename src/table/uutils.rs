@@ -1,7 +1,7 @@
-//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and figures of its own.
+//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and other forms of numbers.
 //!
-//! Columns are padded by characters. USER alone is cut, to 8; all others are printed whole, so that a figure can fill its column and
-//! touch the next one, or overrun it and shift what follows:
+//! Columns are padded by characters. Only USER is cut, to 8. All others are printed whole, so a number can fill its column and touch the
+//! next one, or overrun it and shift what follows:
 //!
 //! | | long form | short form |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | PCPU | 6, up to two decimals and no zero at the end | |
 //!
 //! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and hour, and a clock time on the
-//! same day of any month: it can't be read as a login time. A line feed in a command line is printed as it is, so that only the
-//! count in the first line says how many rows there are.
+//! same day of any month. So it can't be read as a login time. A line feed in a command line is printed as it is, so only the count in the
+//! first line says how many rows there are.
 
 use super::{
     Row,
@@ -52,7 +52,7 @@ impl Columns {
 
     /// Reads one row.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
-        // It prints nothing but UTF-8.
+        // It prints only UTF-8.
         let mut rest = Rest(std::str::from_utf8(line).map_err(|_| Column::User)?);
         let user = rest.column(9).ok_or(Column::User)?;
         let (tty, idle, cpu) = if self.long { rest.long_figures()? } else { rest.short_figures()? };
@@ -147,7 +147,7 @@ impl<'a> Rest<'a> {
     }
 
     /// A terminal's name that is longer than its column and so touches IDLE: both hold digits, and only the padding
-    /// after it shows where the name ends. If WHAT begins with a blank, several places are possible, and then there is no reading.
+    /// after it shows where the name ends. If WHAT begins with a blank, several places are possible, and the row is refused.
     fn overrun_before_idle(&mut self) -> Option<&'a str> {
         let word = self.0.split(' ').next()?;
         let ends = word.char_indices().skip(9).map(|(at, _)| at);

@@ -1,4 +1,4 @@
-//! What a build without the feature `tls` has instead: nothing of these types exists.
+//! What a build without the feature `tls` has instead: types without values.
 
 use std::{
     io,

@@ -30,10 +30,10 @@ use super::config::{ClientAuth, Tls};
 #[derive(Debug)]
 struct Clients {
     mandatory: bool,
-    /// Verifies the chain of certificates; `None` if any certificate will do.
+    /// Verifies the chain of certificates; `None` if any certificate is accepted.
     chain: Option<Arc<dyn ClientCertVerifier>>,
     authorities: Vec<CertificateDer<'static>>,
-    /// If there are some, a client must have one of them.
+    /// If there are any, a client must have one of them.
     names: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
 }

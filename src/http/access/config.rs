@@ -1,5 +1,5 @@
-//! The file of `--web.config.file`, in the form of exporter-toolkit (its `docs/web-configuration.md`). What is unknown or can't be
-//! done is an error that names the key.
+//! The file of `--web.config.file`, in the form of exporter-toolkit (its `docs/web-configuration.md`). An unknown key, or a value that is
+//! not supported, is an error that names the key.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,7 +17,7 @@ struct File {
     rate_limit: Option<RateLimit>,
 }
 
-/// Texts that are empty count as absent.
+/// Empty texts count as absent.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tls {
@@ -80,7 +80,7 @@ struct RateLimit {
 /// Reads the file and those that it names.
 ///
 /// # Errors
-/// One can't be read, or holds what can't be used.
+/// One can't be read or used.
 pub(super) fn read(path: &Path, files: &mut Files) -> Result<Rules> {
     let text = String::from_utf8(files.read(path)?).context("it is not UTF-8")?;
     let file: File = yaml_serde::from_str(&text)?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The files that were read, and how they were then.
+/// The files that were read, and their states at that time.
 #[derive(Default)]
 pub(super) struct Files(Vec<(PathBuf, Option<Stamp>)>);
 
@@ -16,10 +16,10 @@ pub(super) struct Files(Vec<(PathBuf, Option<Stamp>)>);
 type Stamp = ([i64; 4], [u64; 2]);
 
 impl Files {
-    /// Reads a file, and remembers how it was before that.
+    /// Reads a file, and remembers the state that it had before.
     ///
     /// # Errors
-    /// It can't be read, or has no end, as a device.
+    /// It can't be read, or is not a file, such as a device without an end.
     pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>> {
         self.0.push((path.to_owned(), stamp(path)));
         let is_other = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());

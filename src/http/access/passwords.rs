@@ -26,13 +26,13 @@ use crate::{
 /// The users of the file. If there are none, no password is needed.
 pub(super) struct Passwords {
     users: BTreeMap<String, User>,
-    /// Of these users alone, so that what is remembered is of no use elsewhere.
+    /// Only for these users, so that the tags are of no use elsewhere.
     key: Key,
-    /// Held by the one that is checked.
+    /// Held while a password is checked.
     turn: Mutex<()>,
-    /// The clients of which a password is checked or waits for that.
+    /// The clients whose passwords are being checked or wait for it.
     waiting: Mutex<Vec<IpAddr>>,
-    /// Chooses by whose hash an unknown user is checked.
+    /// Chooses the user whose hash stands in for that of an unknown user.
     stand_in: RandomState,
 }
 
@@ -44,7 +44,7 @@ struct User {
 
 impl Passwords {
     /// # Errors
-    /// A hash is not of bcrypt, or the system has no random numbers.
+    /// A hash is not one of bcrypt, or the system has no random numbers.
     pub(super) fn new(users: BTreeMap<String, String>) -> Result<Passwords> {
         let user = |(name, hash): (String, String)| {
             let cost = hash.parse().map_or(0, |parts: bcrypt::HashParts| parts.get_cost());
@@ -88,7 +88,7 @@ impl Passwords {
         }
         let is_right = {
             let _turn = locked(&self.turn);
-            // Another connection may have had the same checked meanwhile.
+            // Another connection may have checked the same password meanwhile.
             was_right() || bcrypt::verify(&password, &user.hash).unwrap_or(false)
         };
         self.leave(client);
@@ -99,8 +99,8 @@ impl Passwords {
         Ok(())
     }
 
-    /// Enters a client whose password is to be checked, if there is room: so little for each that the one which guesses does not keep
-    /// the others out.
+    /// Enters a client whose password is to be checked, if there is room. Each client gets so little that one which guesses does not keep the
+    /// others out.
     fn enter(&self, client: IpAddr) -> bool {
         let client = network(client);
         let mut waiting = locked(&self.waiting);
@@ -117,7 +117,7 @@ impl Passwords {
     }
 }
 
-/// Of an IPv6 address the first 64 bits, as a client can choose the others.
+/// The first 64 bits of an IPv6 address, because a client can choose the others.
 fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,

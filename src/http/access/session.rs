@@ -1,5 +1,5 @@
-//! The server's end of a TLS connection. Reading and writing are bounded in time, and rustls bounds what it holds: a record, or a
-//! handshake message of 64 KB.
+//! The server's end of a TLS connection. Reading and writing have time limits. rustls limits what it keeps: a record, or a handshake message
+//! of 64 KB.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -37,7 +37,7 @@ impl Session {
     ) -> Result<usize, Unread> {
         let mut socket = Timed::new(socket, time);
         let read = socket.begins_with_letter(&mut self.has_begun).and_then(|begins| match begins {
-            // Every method of HTTP begins with a letter, and TLS with 22.
+            // Every method of HTTP begins with a letter, and a TLS handshake with byte 22.
             true => Err(ErrorKind::Unsupported.into()),
             false => rustls::Stream::new(&mut *self.tls, &mut socket).read(buffer),
         });
@@ -65,7 +65,7 @@ impl Session {
         stream.flush()
     }
 
-    /// Announces the end, by which a client can tell it from a cut.
+    /// Announces the end, so that the client knows that the connection was not cut.
     pub(crate) fn announce_end(&mut self, socket: &TcpStream) -> io::Result<()> {
         self.tls.send_close_notify();
         rustls::Stream::new(&mut *self.tls, &mut Timed::new(socket, LINGER_TIME)).flush()

@@ -59,7 +59,7 @@ pub(super) fn server(
     let mut config = config.with_single_cert(certificate, key).context("cert_file and key_file")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
-    // Whoever resumes a session does not show the certificate again, whose authority may be another one by then.
+    // A client that resumes a session does not show its certificate again, but the authority may have changed meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Some(Arc::new(config)))
