@@ -85,7 +85,8 @@ fn help_fits_a_terminal_and_has_examples_that_work_and_the_exit_statuses() {
         let mut words = example.split_whitespace();
         assert_eq!(words.next(), Some("prometheus-what-active-users-exporter"));
         let words: Vec<&str> = words.filter(|word| *word != "--once").collect();
-        let output = program().arg("--once").args(&words).args(["--w.command", &mix()]).output();
+        let output =
+            short_lived_program().arg("--once").args(&words).args(["--w.command", &mix()]).output();
         assert_eq!(output.unwrap().status.code(), Some(0), "{example}");
     }
 }
@@ -115,7 +116,7 @@ fn a_build_without_tls_refuses_its_file_and_names_the_one_that_takes_it() {
     ] {
         assert_eq!(complaint(arguments, variables), format!("{source} \"web.yml\": {expected}"));
     }
-    let unset = program()
+    let unset = short_lived_program()
         .args(["--once", "--w.command", &mix()])
         .env("EXPORTER_WEB_CONFIG_FILE", "")
         .output();
@@ -222,7 +223,7 @@ fn a_time_can_be_in_hours_and_days() {
 
 #[test]
 fn an_empty_variable_counts_as_unset_but_for_the_prefix() {
-    let mut command = program();
+    let mut command = short_lived_program();
     for variable in [
         "EXPORTER_LISTEN_HOST",
         "EXPORTER_LISTEN_PORT",
@@ -268,7 +269,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     for printed in ["--once", "--help", "--version"] {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         drop(reader);
-        let mut command = program();
+        let mut command = short_lived_program();
         let output =
             command.args([printed, "--w.command", &mix()]).stdout(writer).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{printed}: {output:?}");
@@ -281,7 +282,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn output_that_cannot_be_written_is_an_error_with_status_1() {
     for printed in ["--once", "--help"] {
         let full = File::create("/dev/full").unwrap();
-        let mut command = program();
+        let mut command = short_lived_program();
         let output = command.args([printed, "--w.command", &mix()]).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{printed}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -294,7 +295,7 @@ fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
     let path = folder().join("log");
     let file = File::create(&path).unwrap();
     let metadata = file.metadata().unwrap();
-    let mut command = program();
+    let mut command = short_lived_program();
     command.args(["--once", "--w.command", "false"]).stdout(Stdio::null()).stderr(file);
     command.env_remove("JOURNAL_STREAM");
     if let Some(stream) = journal(metadata.dev(), metadata.ino()) {
@@ -325,7 +326,7 @@ fn a_log_line_has_time_and_level_except_in_the_journal() {
 
 #[test]
 fn a_flag_is_stronger_than_its_variable() {
-    let mut command = program();
+    let mut command = short_lived_program();
     command.args(["--once", "--w.command", &mix(), "--metrics.prefix=flag"]);
     let output = command.env("EXPORTER_METRICS_PREFIX", "variable").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -334,7 +335,7 @@ fn a_flag_is_stronger_than_its_variable() {
 
 #[test]
 fn variables_are_read_where_no_flag_is_given() {
-    let mut command = program();
+    let mut command = short_lived_program();
     command.stderr(Stdio::null()).arg("--once").env("EXPORTER_W_COMMAND", mix());
     command.env("EXPORTER_METRICS_PREFIX", "").env("EXPORTER_METRICS_COMMAND", "full");
     command.env("EXPORTER_METRICS_APPEND_TIMESTAMP", "true");

@@ -120,7 +120,7 @@ pub fn run(arguments: &[&str]) -> Output {
 
 /// The output of `--once`.
 pub fn once(arguments: &[&str]) -> String {
-    let output = program().arg("--once").args(arguments).output().unwrap();
+    let output = short_lived_program().arg("--once").args(arguments).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
