@@ -190,10 +190,12 @@ impl Machine {
         self.try_get(path).expect("nobody listens")
     }
 
+    /// `None` if nobody listens, or if the exporter is killed before it answers.
     pub fn try_get(&self, path: &str) -> Option<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let mut stream = self.connect()?;
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).ok()?;
+        stream.peek(&mut [0]).ok().filter(|&bytes| bytes > 0)?;
         Some(Answer::read_to_end(&mut stream))
     }
 
