@@ -7,7 +7,6 @@ use crate::{command::Outcome, log, plural::counted, table::Table, visibility::Vi
 #[derive(Debug, Default)]
 pub(crate) struct RunLog {
     failing: Option<Outcome>,
-    failed_runs: u64,
     unseen: Vec<&'static str>,
     /// `w` counts more users than it lists, for no known reason. Logged only once, because this changes with every session.
     leftovers_logged: bool,
@@ -31,14 +30,18 @@ impl RunLog {
             log::warn(&format!("{what}: {complaint}; serving no sessions"));
         }
         self.failing = Some(outcome);
-        self.failed_runs += 1;
     }
 
-    /// Logs what changed with a run that gave a table.
-    pub(crate) fn worked(&mut self, table: &Table, visibility: Option<Visibility>, in_utc: bool) {
+    /// Logs what changed with a run that gave a table, after this many that gave none.
+    pub(crate) fn worked(
+        &mut self,
+        table: &Table,
+        visibility: Option<Visibility>,
+        in_utc: bool,
+        failed_runs: u64,
+    ) {
         if self.failing.take().is_some() {
-            log::info(&format!("w works again after {}", counted(self.failed_runs, "failed run")));
-            self.failed_runs = 0;
+            log::info(&format!("w works again after {}", counted(failed_runs, "failed run")));
         }
         let unseen: Vec<_> = visibility.into_iter().flat_map(Visibility::problems).collect();
         if unseen != self.unseen {

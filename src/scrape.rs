@@ -1,7 +1,7 @@
 //! One scrape from start to end: runs `w`, reads its table, finds the sessions, counts the run, and logs what changed. Sockets and the age
 //! of results are dealt with elsewhere.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
 
 use crate::{
     clock::{self, Clock, Moment},
@@ -15,7 +15,7 @@ use crate::{
     process_metrics::ProcessUse,
     run_log::RunLog,
     session::{self, Session},
-    table,
+    table::{self, Table},
     visibility::Visibility,
 };
 
@@ -97,18 +97,28 @@ pub struct History {
     runs: [u64; 4],
     last_success: Option<Moment>,
     log: RunLog,
-    /// When the current run began, and whether a scraper could not wait for it.
+    /// The runs since the last one that gave a table.
+    failed_runs: u64,
+    /// When the current run began.
     began: Moment,
-    is_cut: bool,
+    /// The current run is counted before it ends if a scraper cannot wait for it.
+    is_counted: bool,
 }
 
 impl Scraper {
     /// Makes a scraper. It does not run anything yet.
     pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
-        let began = clock();
-        let (runs, last_success, log) = ([0; 4], None, RunLog::default());
-        let history =
-            History { clock, options, look: None, runs, last_success, log, began, is_cut: false };
+        let history = History {
+            began: clock(),
+            clock,
+            options,
+            look: None,
+            runs: [0; 4],
+            last_success: None,
+            log: RunLog::default(),
+            failed_runs: 0,
+            is_counted: false,
+        };
         Scraper { run_w, history }
     }
 
@@ -122,7 +132,7 @@ impl Scraper {
     pub fn scrape(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
         let Scraper { run_w, history } = self;
         history.began = (history.clock)();
-        history.is_cut = false;
+        history.is_counted = false;
         let mut given_up = false;
         let printed = run_w(&mut || {
             let next = meanwhile(history);
@@ -134,60 +144,62 @@ impl Scraper {
 }
 
 impl History {
-    /// The result for a scraper that cannot wait for the end of the current run. It counts as a timeout, once for each run.
+    /// The result for a scraper that cannot wait for the end of the current run.
     pub fn cut(&mut self) -> Snapshot {
         let ended = (self.clock)();
         let waited = ended.instant.saturating_duration_since(self.began.instant);
-        if !self.is_cut {
-            self.count(Outcome::Timeout, ended);
-        }
-        self.is_cut = true;
         let complaint = format!(
             "the scraper waits no longer than {:.1} s for it; raise scrape_timeout, or find out why w is slow",
             waited.as_secs_f64()
         );
-        self.log.failed(Outcome::Timeout, &complaint);
-        self.of_outcome(Outcome::Timeout, ended, Some(complaint))
+        self.failed(Outcome::Timeout, ended, complaint)
     }
 
     fn snapshot(&mut self, printed: Result<Vec<u8>, Failure>) -> Snapshot {
         let ended = (self.clock)();
-        let table = match &printed {
-            Err(failure) => Err((failure.outcome, format!("{:#}", failure.error))),
-            Ok(printed) => {
-                table::read(printed).map_err(|error| (Outcome::Unreadable, format!("{error:#}")))
+        let printed = match printed {
+            Ok(printed) => printed,
+            Err(failure) => {
+                return self.failed(failure.outcome, ended, format!("{:#}", failure.error));
             }
         };
-        match table {
-            Err((outcome, complaint)) => {
-                self.count(outcome, ended);
-                self.log.failed(outcome, &complaint);
-                self.of_outcome(outcome, ended, Some(complaint))
-            }
-            Ok(table) => {
-                self.count(Outcome::Ok, ended);
-                let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
-                let span = clock::span(self.began, ended);
-                let in_utc = table.is_of(span);
-                self.log.worked(&table, visibility, in_utc);
-                let sessions = session::of_table(&table, span, self.options.command);
-                let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
-                snapshot.users_reported = table.users_reported;
-                snapshot.visibility = visibility;
-                snapshot.in_utc = in_utc;
-                snapshot.sessions = Some(sessions);
-                snapshot
-            }
+        match table::read(&printed) {
+            Ok(table) => self.worked(&table, ended),
+            Err(error) => self.failed(Outcome::Unreadable, ended, format!("{error:#}")),
         }
     }
 
-    fn count(&mut self, outcome: Outcome, ended: Moment) {
+    fn failed(&mut self, outcome: Outcome, ended: Moment, complaint: String) -> Snapshot {
+        self.count(outcome);
+        self.log.failed(outcome, &complaint);
+        self.of_outcome(outcome, ended, Some(complaint))
+    }
+
+    fn worked(&mut self, table: &Table, ended: Moment) -> Snapshot {
+        self.count(Outcome::Ok);
+        self.last_success = Some(ended);
+        let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
+        let span = clock::span(self.began, ended);
+        let in_utc = table.is_of(span);
+        self.log.worked(table, visibility, in_utc, mem::take(&mut self.failed_runs));
+        let sessions = session::of_table(table, span, self.options.command);
+        let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
+        snapshot.users_reported = table.users_reported;
+        snapshot.visibility = visibility;
+        snapshot.in_utc = in_utc;
+        snapshot.sessions = Some(sessions);
+        snapshot
+    }
+
+    /// Counts the current run, with the first outcome that a scraper got.
+    fn count(&mut self, outcome: Outcome) {
+        if mem::replace(&mut self.is_counted, true) {
+            return;
+        }
         for (count, counted) in self.runs.iter_mut().zip(Outcome::ALL) {
             *count += u64::from(counted == outcome);
         }
-        if outcome == Outcome::Ok {
-            self.last_success = Some(ended);
-        }
+        self.failed_runs += u64::from(outcome != Outcome::Ok);
     }
 
     fn of_outcome(&self, outcome: Outcome, ended: Moment, complaint: Option<String>) -> Snapshot {

@@ -105,6 +105,28 @@ fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
 }
 
 #[test]
+fn a_run_that_some_cannot_wait_for_counts_once() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
+    let mut patient = scrape(&exporter, "");
+    let hasty = |_| scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 1\r\n");
+    let mut clients: Vec<TcpStream> = (0..3).map(hasty).collect();
+    for stream in &mut clients {
+        assert!(Answer::read_to_end(stream).body.contains("outcome=\"timeout\"} 1\n"));
+    }
+    go(&fake);
+    let whole = Answer::read_to_end(&mut patient).body;
+    let runs = whole.lines().filter_map(|line| line.strip_prefix("what_w_runs_total"));
+    let counts: Vec<&str> = runs.filter_map(|run| run.split(' ').nth(1)).collect();
+    assert_eq!(counts, ["0", "0", "1", "0"], "{whole}");
+    assert!(
+        exporter.log()[2].ends_with("w works again after 1 failed run"),
+        "{:#?}",
+        exporter.log()
+    );
+}
+
+#[test]
 fn however_many_cannot_wait_each_is_answered_in_time() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
