@@ -41,6 +41,8 @@ pub(crate) struct Connection<'c> {
     access: Option<&'c Access>,
     /// Whether the client expects no body, because it has sent HEAD.
     to_head: bool,
+    /// Whether it was closed for reading, to make room. Then it does not show whether the client hangs up.
+    is_evicted: bool,
     /// The bytes that were read and not yet parsed.
     unread: Vec<u8>,
 }
@@ -70,16 +72,25 @@ impl<'c> Connection<'c> {
         channel: &'c Channel,
         access: Option<&'c Access>,
     ) -> Connection<'c> {
-        Connection { stream, id, connections, channel, access, to_head: false, unread: Vec::new() }
+        Connection {
+            stream,
+            id,
+            connections,
+            channel,
+            access,
+            to_head: false,
+            is_evicted: false,
+            unread: Vec::new(),
+        }
     }
 
     /// Serves requests until one side ends the connection.
     pub(crate) fn serve(&mut self) {
         let mut deadline = Some(Instant::now() + HEAD_TIME);
         loop {
-            let answered = self.read_request(deadline).and_then(|mut request| {
+            let answered = self.read_request(deadline).and_then(|request| {
                 let before = self.connections.set(self.id, State::Serving);
-                request.keep_alive &= before != State::Evicted;
+                self.is_evicted = before == State::Evicted;
                 if let Some(access) = self.access {
                     let client = self.stream.client().map_err(|_| End::Gone)?;
                     access.admit(&request.authorization, client)?;
@@ -148,7 +159,7 @@ impl<'c> Connection<'c> {
 
     /// Answers a request. Returns whether the connection is kept.
     fn answer(&mut self, request: Request) -> Result<bool, End> {
-        let keep_alive = request.keep_alive;
+        let keep_alive = request.keep_alive && !self.is_evicted;
         let reply = match request.method {
             Method::Options => {
                 let (headers, body) = (vec![ALLOW], Arc::default());
@@ -157,7 +168,6 @@ impl<'c> Connection<'c> {
             _ if request.path == HEALTHY => Reply::text(200, "OK", "healthy\n"),
             _ => self.ask(request)?,
         };
-        self.connections.set(self.id, State::Writing(Instant::now()));
         let keep_alive = keep_alive && !self.connections.are_many();
         self.write(&reply, keep_alive).map_err(|_| End::Gone)?;
         Ok(keep_alive)
@@ -170,7 +180,7 @@ impl<'c> Connection<'c> {
         let timeout = scrape_timeout.filter(|&timeout| timeout >= MIN_SCRAPE_TIMEOUT);
         let deadline =
             timeout.and_then(|timeout| read_at.checked_add(timeout - SCRAPE_TIMEOUT_OFFSET));
-        let hung_up = || self.stream.has_hung_up(!self.unread.is_empty());
+        let hung_up = || !self.is_evicted && self.stream.has_hung_up(!self.unread.is_empty());
         let reply = self.channel.ask(&path, Question { accept, read_at, deadline }, hung_up);
         reply.map_err(|no_reply| match no_reply {
             NoReply::Busy => SERVICE_UNAVAILABLE.into(),
@@ -185,7 +195,6 @@ impl<'c> Connection<'c> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        self.connections.set(self.id, State::Serving);
         self.to_head |= self.unread.starts_with(b"HEAD ");
         let Refusal { status, reason, text } = refusal;
         let mut reply = Reply::text(status, reason, &format!("{text}\n"));
@@ -200,6 +209,7 @@ impl<'c> Connection<'c> {
     }
 
     fn write(&mut self, reply: &Reply, keep_alive: bool) -> io::Result<()> {
+        self.connections.set(self.id, State::Writing(Instant::now()));
         let mut head = reply.head();
         if let Some(access) = self.access {
             access.add_fields(&mut head);
@@ -223,5 +233,81 @@ impl<'c> Connection<'c> {
         }
         self.connections.set(self.id, State::Closing);
         while Instant::now() < deadline && self.stream.drop_some(LINGER_TIME) {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        thread,
+    };
+
+    use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+
+    use super::*;
+    use crate::http::{
+        inner,
+        limits::{HANG_UP_CHECK, PATIENCE, WRITE_PATIENCE, WRITE_TIME},
+    };
+
+    /// Both ends of a TCP connection, the client's first.
+    fn connect() -> (TcpStream, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, Arc::new(listener.accept().unwrap().0))
+    }
+
+    /// Serves a connection as its thread does, and closes it.
+    fn serve(socket: Arc<TcpStream>, id: u64, connections: &Connections, channel: &Channel) {
+        Connection::new(Stream::new(&socket, None), id, connections, channel, None).serve();
+        connections.leave(id);
+    }
+
+    #[test]
+    fn a_request_that_arrived_before_its_connection_was_evicted_can_wait_for_w() {
+        let (mut client, socket) = connect();
+        let (channel, requests) = inner::open().unwrap();
+        let connections = Connections::default();
+        let id = connections.enter(&socket);
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        thread::sleep(PATIENCE);
+        connections.evict_one();
+        thread::scope(|scope| {
+            scope.spawn(|| serve(socket, id, &connections, &channel));
+            let request = requests.next().unwrap();
+            thread::sleep(2 * HANG_UP_CHECK);
+            request.respond(Reply::text(200, "OK", "x"));
+            let mut answer = String::new();
+            let read = client.read_to_string(&mut answer);
+            assert!(answer.ends_with("Connection: close\r\n\r\nx"), "{read:?} {answer:?}");
+        });
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_read_makes_room_as_any_answer_does() {
+        let (mut client, socket) = connect();
+        let (channel, _requests) = inner::open().unwrap();
+        let connections = Connections::default();
+        let id = connections.enter(&socket);
+        set_socket_send_buffer_size(&*socket, 4096).unwrap();
+        set_socket_recv_buffer_size(&client, 4096).unwrap();
+        // Until the client's buffer is full too.
+        socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        while (&*socket).write(&[0; 512]).is_ok() {}
+        socket.set_write_timeout(Some(WRITE_TIME)).unwrap();
+        client.write_all(b"\0\r\n\r\n").unwrap();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let serving = scope.spawn(|| serve(socket, id, &connections, &channel));
+            while !serving.is_finished() {
+                thread::sleep(Duration::from_millis(10));
+                connections.evict_one();
+            }
+        });
+        let took = began.elapsed();
+        assert!((WRITE_PATIENCE..WRITE_TIME).contains(&took), "{took:?}");
     }
 }

@@ -79,14 +79,14 @@ impl Connections {
         locked(&self.entries).open.len() > MAX_KEPT_CONNECTIONS
     }
 
-    /// Sets the state of a connection and returns the state before. An evicted connection does not become idle again.
+    /// Sets the state of a connection and returns the state before. An evicted connection can only get an answer.
     pub(crate) fn set(&self, id: u64, state: State) -> State {
         let mut entries = locked(&self.entries);
         let Some(entry) = entries.open.iter_mut().find(|entry| entry.id == id) else {
             return State::Evicted;
         };
         let before = entry.state;
-        if before != State::Evicted || state == State::Serving {
+        if before != State::Evicted || matches!(state, State::Serving | State::Writing(_)) {
             entry.state = state;
         }
         if state == State::Closing {
