@@ -110,15 +110,15 @@ impl<'c> Connection<'c> {
 
     /// Reads the next request. Its head must be complete by the deadline. Without a deadline, the time starts with the first byte.
     fn read_request(&mut self, mut deadline: Option<Instant>) -> Result<Request, End> {
-        self.to_head = false;
         loop {
             // Empty lines before a request are ignored (RFC 9112, 2.2).
             while self.unread.starts_with(b"\r\n") {
                 self.unread.drain(..2);
             }
+            // Also for a request that is refused.
+            self.to_head = self.unread.starts_with(b"HEAD ");
             if let Some((request, length)) = request::parse(&self.unread)? {
                 self.unread.drain(..length);
-                self.to_head = request.method == Method::Head;
                 return Ok(request);
             }
             if !self.unread.is_empty() && deadline.is_none() {
@@ -195,7 +195,6 @@ impl<'c> Connection<'c> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        self.to_head |= self.unread.starts_with(b"HEAD ");
         let Refusal { status, reason, text } = refusal;
         let mut reply = Reply::text(status, reason, &format!("{text}\n"));
         reply.headers.extend(match refusal {

@@ -74,6 +74,16 @@ fn an_answer_of_megabytes_comes_whole() {
 }
 
 #[test]
+fn a_refusal_has_its_body_though_a_head_request_follows() {
+    let exporter = exporter(&Files::new(&users()));
+    let mut stream = exporter.connect();
+    let [refused, next] = ["GET", "HEAD"].map(|method| get("/", None).replace("GET", method));
+    stream.write_all(format!("{refused}{next}").as_bytes()).unwrap();
+    let answer = Answer::read_to_end(&mut stream);
+    assert_eq!((answer.status, answer.body.as_str()), (401, "Unauthorized\n"), "{answer:?}");
+}
+
+#[test]
 fn other_certificates_and_none_are_refused_with_an_alert() {
     let files = Files::new(MUTUAL);
     let exporter = exporter(&files);
