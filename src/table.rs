@@ -17,7 +17,7 @@ mod terminal;
 mod toybox;
 mod uutils;
 
-use std::io::BufRead;
+use std::{io::BufRead, iter};
 
 use anyhow::{Context, Result, bail};
 
@@ -86,24 +86,20 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
         bail!("its last line is cut off");
     };
     let head = head::read(printed)?;
-    let mut lines = Vec::new();
-    let mut body = head.rows;
-    while let Some(bytes) = body {
-        let (line, rest) = split_line(bytes);
-        lines.push(line);
-        body = rest;
-    }
-    let (layout, rows) = read_rows(&head, &lines)?;
+    let (layout, rows) = read_rows(&head)?;
     let FirstLine { clock, users } = head.first_line;
     Ok(Table { users_reported: users, clock, shows_from: layout.shows_from(), rows })
 }
 
 /// Reads all rows in the first layout that fits all of them. The error is about the layout that fits furthest.
-fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, Vec<Row<'a>>)> {
+fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
+    // Only the last column of a row can be shorter than its header. Garbage can have many more lines.
+    let shortest_row = head.header.len() - "WHAT".len();
+    let most_rows = head.rows.map_or(0, <[u8]>::len) / shortest_row + 1;
     let mut furthest = None;
     for layout in &head.layouts {
-        let mut rows = Vec::with_capacity(lines.len());
-        let bad = lines.iter().enumerate().find_map(|(index, line)| match layout.row(line) {
+        let mut rows = Vec::with_capacity(most_rows);
+        let bad = lines(head.rows).enumerate().find_map(|(index, line)| match layout.row(line) {
             Ok(row) => {
                 rows.push(row);
                 None
@@ -111,7 +107,7 @@ fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, 
             Err(column) => Some((index + 1, column)),
         });
         let Some(bad) = bad else {
-            check_count(head, layout, lines.len())?;
+            check_count(head, layout)?;
             return Ok((layout, rows));
         };
         if furthest.is_none_or(|(_, furthest)| bad > furthest) {
@@ -119,24 +115,34 @@ fn read_rows<'a, 'h>(head: &'h Head, lines: &[&'a [u8]]) -> Result<(&'h Layout, 
         }
     }
     let (layout, (row, column)) = furthest.context("its header is not known")?;
-    check_count(head, layout, lines.len())?;
+    check_count(head, layout)?;
     bail!("row {row} does not fit the header in column {column}")
 }
 
 /// Compares the rows of uutils' `w` with the users that its first line counts.
-fn check_count(head: &Head, layout: &Layout, rows: usize) -> Result<()> {
+fn check_count(head: &Head, layout: &Layout) -> Result<()> {
     if !layout.counts_rows() {
         return Ok(());
     }
     let Some(users) = head.first_line.users else { bail!(head::uncounted(head.header)) };
-    if users != rows as u64 {
+    let rows = lines(head.rows).count() as u64;
+    if users != rows {
         bail!(
             "its first line counts {}, but it has {}: a line feed in a command line can forge one (uutils' w)",
             counted(users, "user"),
-            counted(rows as u64, "row")
+            counted(rows, "row")
         );
     }
     Ok(())
+}
+
+/// The lines of a text, which is `None` if there are none.
+fn lines(mut text: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
+    iter::from_fn(move || {
+        let (line, rest) = split_line(text?);
+        text = rest;
+        Some(line)
+    })
 }
 
 /// The first line, and what follows its line feed, if there is one.

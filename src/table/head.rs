@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     first_line::FirstLine,
-    layout::{Layout, words},
+    layout::{HEADER_WORDS, Layout, words},
     split_line, uutils,
 };
 
@@ -115,9 +115,7 @@ fn is_first_line(line: &[u8]) -> bool {
 
 /// The first byte at which a line differs from every header: the first word that no header has there, or its end if only spaces differ.
 fn faulty_byte(line: &[u8]) -> usize {
-    const WORDS: [&[u8]; 8] =
-        [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
-    let mut known = WORDS.iter();
+    let mut known = HEADER_WORDS.iter();
     let words = words(line);
     let faulty = words.iter().find(|(word, _)| !known.any(|known| known == word));
     faulty.map_or(line.len(), |&(_, start)| start)

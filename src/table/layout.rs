@@ -4,6 +4,10 @@ use std::fmt;
 
 use super::{Row, bsd, busybox, procps, terminal, toybox, uutils};
 
+/// The words of the longest header. Each other header that is read by its words has some of them, in this order.
+pub(super) const HEADER_WORDS: [&[u8]; 8] =
+    [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
+
 /// Where the columns stand, for each family of programs.
 pub(super) enum Layout {
     Procps(procps::Columns),
@@ -93,15 +97,13 @@ impl Layout {
     }
 }
 
-/// The words of a header and the byte at which each begins.
+/// The words of a header, and the byte at which each begins. Of a longer line, one word more than a header can have.
 pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
     let mut start = 0;
-    let mut words = Vec::new();
-    for word in line.split(|&byte| byte == b' ') {
-        if !word.is_empty() {
-            words.push((word, start));
-        }
+    let words = line.split(|&byte| byte == b' ').map(|word| {
+        let begin = start;
         start += word.len() + 1;
-    }
-    words
+        (word, begin)
+    });
+    words.filter(|(word, _)| !word.is_empty()).take(HEADER_WORDS.len() + 1).collect()
 }

@@ -128,6 +128,20 @@ fn what_is_no_table_is_unreadable() {
 }
 
 #[test]
+fn garbage_takes_little_more_memory_than_its_bytes() {
+    for script in [
+        "head -2 $TABLE; yes '' | head -c 16000000",
+        "head -3 $TABLE; yes '' | head -c 16000000",
+        "yes 'a a a a' | head -c 16000000 | tr '\\n' ' '; echo",
+    ] {
+        let exporter = Exporter::of(&FakeW::new(script).command(), &[]);
+        assert!(exporter.metrics().contains("what_w_runs_total{outcome=\"unreadable\"} 1\n"));
+        let resident = exporter.status("VmHWM");
+        assert!(resident < 64 * 1024, "{resident} KB: {script}");
+    }
+}
+
+#[test]
 fn endless_output_is_cut_off_and_its_writer_killed() {
     for script in ["yes", "head -c 1000000000 /dev/zero", "cat $TABLE; yes \"$(tail -n 1 $TABLE)\""]
     {
