@@ -239,7 +239,7 @@ impl Site {
                     ("X-Content-Type-Options", "nosniff"),
                     ("Referrer-Policy", "no-referrer"),
                 ],
-                body: Arc::new(snapshot.page(age, &self.page)),
+                body: snapshot.page(age, &self.page),
             },
         };
         request.respond(reply);

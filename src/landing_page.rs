@@ -1,7 +1,12 @@
 //! The landing page: shows people who is logged in. Everything that came from `w` is escaped, and isolated so that it cannot change the
 //! direction of the text around it.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt::Write,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use crate::{
     command::Outcome,
@@ -61,13 +66,26 @@ pub struct Settings {
 pub struct Page {
     before_age: String,
     after_age: String,
+    /// The age that was asked for last, and the whole page with it as long as a client reads it.
+    latest: RefCell<(String, Weak<Vec<u8>>)>,
 }
 
 impl Page {
-    /// The whole page, with this age.
-    pub fn at_age(&self, age: Duration) -> Vec<u8> {
+    fn new(before_age: String, after_age: String) -> Page {
+        Page { before_age, after_age, latest: RefCell::default() }
+    }
+
+    /// The whole page, with this age. Clients that get it in the same second share its bytes.
+    pub fn at_age(&self, age: Duration) -> Arc<Vec<u8>> {
         let age = length(age, Resolution::Second);
-        [self.before_age.as_str(), &age, &self.after_age].concat().into_bytes()
+        let mut latest = self.latest.borrow_mut();
+        if let Some(page) = latest.1.upgrade().filter(|_| latest.0 == age) {
+            return page;
+        }
+        let page = [self.before_age.as_str(), &age, &self.after_age].concat().into_bytes();
+        let page = Arc::new(page);
+        *latest = (age, Arc::downgrade(&page));
+        page
     }
 }
 
@@ -101,13 +119,16 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
             moment(snapshot.ended.unix_seconds(), Resolution::Second)
         ),
     );
-    Page { before_age: page, after_age: end(settings) }
+    Page::new(page, end(settings))
 }
 
 /// The part after the age.
 fn end(settings: &Settings) -> String {
     let cached = match settings.interval {
         Duration::ZERO => "nothing is cached".to_owned(),
+        interval if interval.subsec_millis() > 0 => {
+            format!("results are cached for {} ms", interval.as_millis())
+        }
         interval => format!("results are cached for {}", length(interval, Resolution::Second)),
     };
     // Relative, so that they also work if a proxy serves the page under another path.
@@ -322,6 +343,34 @@ mod tests {
             Escaped(hostile).to_string(),
             "&lt;b&gt;&amp;&quot;&#39;\u{fffd}\u{fffd}\u{fffd}ü"
         );
+    }
+
+    #[test]
+    fn who_gets_the_page_in_the_same_second_shares_its_bytes() {
+        let page = Page::new("<".to_owned(), ">".to_owned());
+        let [first, same, next] =
+            [1_000, 1_999, 2_000].map(|ms| page.at_age(Duration::from_millis(ms)));
+        assert!(Arc::ptr_eq(&first, &same));
+        assert_eq!([&*first, &*next], [b"<1 s>", b"<2 s>"]);
+    }
+
+    #[test]
+    fn the_scrape_interval_is_shown_whole() {
+        for (ms, shown) in [
+            (0, "; nothing is cached."),
+            (500, "; results are cached for 500 ms."),
+            (1_500, "; results are cached for 1500 ms."),
+            (5_000, "; results are cached for 5 s."),
+            (90_000, "; results are cached for 1 min 30 s."),
+        ] {
+            let end = end(&Settings {
+                host: String::new(),
+                endpoint: "/metrics".to_owned(),
+                interval: Duration::from_millis(ms),
+                command: CommandShown::None,
+            });
+            assert!(end.contains(shown), "{shown}: {end}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Snapshot {
     }
 
     /// The landing page; `age` is that of this result.
-    pub fn page(&self, age: Duration, settings: &Settings) -> Vec<u8> {
+    pub fn page(&self, age: Duration, settings: &Settings) -> Arc<Vec<u8>> {
         let page = || landing_page::render(self, settings);
         self.page.get_or_init(page).at_age(age)
     }

@@ -101,9 +101,9 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             let snapshot = cache.fresh(now).unwrap();
             let body = match path {
                 "/" => snapshot.page(cache.age(snapshot), &settings),
-                _ => snapshot.metrics(Format::Text, &config.metrics).to_vec(),
+                _ => snapshot.metrics(Format::Text, &config.metrics),
             };
-            String::from_utf8(body).unwrap()
+            String::from_utf8(body.to_vec()).unwrap()
         };
         for expected in 1..=3 {
             let metrics = served("/metrics");

@@ -179,23 +179,25 @@ fn readers_of_a_large_answer_that_never_read() {
         exporter
     };
     siege(large, &bounds, |target| {
-        let ask = || {
+        let ask = |number: usize| {
             let mut stream = target.connect()?;
             stream.set_nonblocking(true).unwrap();
-            let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+            let path = ["/metrics", "/"][number % 2];
+            let asked =
+                stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
             asked.ok().map(|()| stream)
         };
-        let mut readers: Vec<_> = (0..256).map(|_| ask()).collect();
+        let mut readers: Vec<_> = (0..256).map(ask).collect();
         target.full_force();
         while target.is_on() {
             // A client that was refused connects again. A client that was answered does not read the answer.
-            for reader in &mut readers {
+            for (number, reader) in readers.iter_mut().enumerate() {
                 let is_in = reader.as_ref().is_some_and(|stream| match stream.peek(&mut [0]) {
                     Ok(count) => count > 0,
                     Err(error) => error.kind() == io::ErrorKind::WouldBlock,
                 });
                 if !is_in {
-                    *reader = ask();
+                    *reader = ask(number);
                 }
             }
             thread::sleep(Duration::from_millis(5));
