@@ -4,7 +4,7 @@ pub mod child;
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::ErrorKind,
     os::unix::process::CommandExt,
@@ -213,7 +213,10 @@ fn command(program: &str, arguments: &[String]) -> Result<Command> {
     Ok(command)
 }
 
-/// Finds a program as a shell would.
+/// Where execvp(3) looks if `PATH` is not set.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Finds a program as execvp(3) does.
 fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
     let is_runnable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     if program.contains('/') {
@@ -230,8 +233,8 @@ fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
             Err(error) => Err(Error::new(error).context(format!("{program} can't be run"))),
         };
     }
-    let path = path.cloned().unwrap_or_default();
-    let files: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join(program)).collect();
+    let path = path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    let files: Vec<PathBuf> = env::split_paths(path).map(|folder| folder.join(program)).collect();
     if let Some(file) = files.iter().find(|file| is_runnable(file)) {
         return Ok(file.clone());
     }

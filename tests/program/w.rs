@@ -64,6 +64,16 @@ fn it_is_run_without_a_shell() {
 }
 
 #[test]
+fn without_a_path_it_is_found_where_the_system_keeps_programs() {
+    let folder = folder();
+    fs::write(folder.join("table"), TABLE).unwrap();
+    let table = format!("cat {}/table", folder.display());
+    let output = program().env_remove("PATH").args(["--once", "--w.command", &table]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn what_is_wrong_with_the_command_is_said_of_this_command() {
     let folder = folder();
     let (file, inside) = (folder.join("w"), folder.join("w/x"));
