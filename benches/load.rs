@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_setaffinity};
+use what::command::ENVIRONMENT;
 
 const CLIENT_CORE: usize = 0;
 const SERVER_CORE: usize = 1;
@@ -21,14 +22,6 @@ const ROUNDS: usize = 40;
 const PER_ROUND: usize = 500;
 const RUNS_PER_ROUND: usize = 15;
 const STARTS: usize = 100;
-/// The environment that the exporter gives `w`, so that both do the same work.
-const ENVIRONMENT: [(&str, &str); 5] = [
-    ("LC_ALL", "C"),
-    ("TZ", "UTC0"),
-    ("PROCPS_USERLEN", "32"),
-    ("PROCPS_FROMLEN", "256"),
-    ("COLUMNS", "512"),
-];
 
 fn main() {
     let mut arguments = env::args().skip(1);
@@ -204,7 +197,7 @@ fn kept(address: SocketAddr, clients: usize, scrapes: usize) -> Vec<Duration> {
     })
 }
 
-/// With the full path and a new environment, std starts a program by `posix_spawn`.
+/// Runs `w` as the exporter does. With the full path and a new environment, std starts a program by `posix_spawn`.
 fn w(program: &str) {
     let output = Command::new(program)
         .arg("-i")

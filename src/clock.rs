@@ -1,4 +1,4 @@
-//! The clocks. Only this module asks the system for the time.
+//! The system's clocks. Only this module reads the date; time limits are measured with `Instant` where they apply.
 
 use std::time::{Duration, Instant, SystemTime};
 

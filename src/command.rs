@@ -21,6 +21,15 @@ use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
 /// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
 
+/// The environment of `w`, besides `PATH`. The README says what each variable does.
+pub const ENVIRONMENT: [(&str, &str); 5] = [
+    ("LC_ALL", "C"),
+    ("TZ", "UTC0"),
+    ("PROCPS_USERLEN", "32"),
+    ("PROCPS_FROMLEN", "256"),
+    ("COLUMNS", "512"),
+];
+
 /// How a run ended, as in the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -191,7 +200,6 @@ fn says(text: &[u8], words: &str) -> bool {
     text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
-/// `w` gets only these environment variables. The README says what each of them does.
 fn command(program: &str, arguments: &[String]) -> Result<Command> {
     let path = env::var_os("PATH");
     // By its path: to look up a name in a changed environment, std would fork instead of calling posix_spawn.
@@ -201,11 +209,7 @@ fn command(program: &str, arguments: &[String]) -> Result<Command> {
         .args(arguments)
         .env_clear()
         .envs(path.map(|path| ("PATH", path)))
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC0")
-        .env("PROCPS_USERLEN", "32")
-        .env("PROCPS_FROMLEN", "256")
-        .env("COLUMNS", "512")
+        .envs(ENVIRONMENT)
         .stdin(child::nothing().context("no empty standard input can be made")?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -5,7 +5,6 @@ use std::{
     fs,
     net::SocketAddr,
     process::{self, ExitCode},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +16,7 @@ use crate::{
     clock::{self, Clock},
     command::{
         W,
-        child::{Next, Running},
+        child::{Meanwhile, Next, Running},
         is_plain_w,
     },
     exposition::Format,
@@ -67,7 +66,7 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
 
 fn scraper(config: &Config, running: &Running) -> Scraper {
     let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
-    let run_w = move |meanwhile: &mut crate::command::child::Meanwhile| w.run(meanwhile);
+    let run_w = move |meanwhile: &mut Meanwhile| w.run(meanwhile);
     let scraper = Scraper::new(Box::new(run_w), system_clock(), config.metrics.clone());
     if is_plain_w(&config.w_command) { scraper.looking(Visibility::look) } else { scraper }
 }

@@ -32,9 +32,8 @@ impl ProcessUse {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         // The name in parentheses can contain blanks. The fields after it cannot; proc(5) numbers them from 3.
         let (_, figures) = stat.rsplit_once(") ")?;
-        let figures: Vec<f64> =
-            figures.split(' ').map(|figure| figure.trim().parse().unwrap_or(0.0)).collect();
-        let figure = |number: usize| figures.get(number - 3).copied();
+        let figures: Vec<&str> = figures.split_whitespace().collect();
+        let figure = |number: usize| figures.get(number - 3)?.parse::<f64>().ok();
         let ticks = clock_ticks_per_second() as f64;
         Some(ProcessUse {
             cpu_seconds: (figure(14)? + figure(15)?) / ticks,

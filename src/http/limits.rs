@@ -56,5 +56,5 @@ pub(crate) const MAX_CHECKS: usize = 64;
 pub(crate) const MAX_CHECKS_OF_CLIENT: usize = 4;
 /// A scraper is answered this much earlier than it stops waiting.
 pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
-/// Shorter scrape timeouts are ignored. Otherwise one client could make all others get no data.
+/// Shorter scrape timeouts are ignored. They would leave `w` too little time, and each one would be logged as a failure.
 pub(crate) const MIN_SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::net::sockopt::{
-    Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay,
+use rustix::{
+    io::Errno,
+    net::sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay},
 };
 
 use super::{
@@ -67,10 +68,7 @@ impl Listener {
                     chosen = socket.local_addr().with_context(tried)?.port();
                     sockets.push(socket);
                 }
-                // A name such as localhost can have an IPv6 address on a host without IPv6.
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    unavailable = Some(error)
-                }
+                Err(error) if is_of_missing_ipv6(&error) => unavailable = Some(error),
                 Err(error) => return Err(error).with_context(tried),
             }
         }
@@ -167,6 +165,12 @@ impl Shared {
     }
 }
 
+/// A name such as localhost can have an IPv6 address where IPv6 is switched off, by sysctl or in the kernel.
+fn is_of_missing_ipv6(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
+}
+
 fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }
@@ -182,5 +186,22 @@ impl Accepting {
     /// Waits until all requests are answered, at most for this time.
     pub(crate) fn wait_until_answered(&self, time: Duration) {
         self.shared.connections.wait_until_answered(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_left_out_only_where_ipv6_is_missing() {
+        for (errno, is_left_out) in [
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::AFNOSUPPORT, true),
+            (Errno::ADDRINUSE, false),
+            (Errno::ACCESS, false),
+        ] {
+            assert_eq!(is_of_missing_ipv6(&errno.into()), is_left_out, "{errno}");
+        }
     }
 }
