@@ -3,7 +3,7 @@
 
 mod value;
 
-use std::{env, ffi::OsString, fmt::Write, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, fmt::Write, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use argh::FromArgs;
@@ -13,6 +13,7 @@ use value::{
 
 use crate::{
     command::DEFAULT_COMMAND,
+    http::Access,
     metrics::{self, Options},
     session::CommandShown,
 };
@@ -82,7 +83,7 @@ flags! {
         "command to run; it is split at blanks and run without a shell";
     w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
         "kill a run of w that takes longer; units as above, longer than 0";
-    web_config_file: "--web.config.file" "FILE", "EXPORTER_WEB_CONFIG_FILE", "", web_config -> Option<PathBuf>,
+    web_config_file: "--web.config.file" "FILE", "EXPORTER_WEB_CONFIG_FILE", "", web_config -> Option<Access>,
         "file with TLS settings and passwords, as for other Prometheus exporters; only in a build with the feature tls";
 }
 
@@ -96,7 +97,6 @@ const SWITCHES: [(&[&str], &str); 3] = [
 ];
 
 /// What the program is asked to do.
-#[derive(Debug, PartialEq, Eq)]
 pub enum Task {
     /// Serve until stopped.
     Serve(Config),
@@ -107,7 +107,6 @@ pub enum Task {
 }
 
 /// Every setting, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Address or host name.
     pub host: String,
@@ -123,8 +122,8 @@ pub struct Config {
     pub w_command: String,
     /// A run that takes longer is killed; longer than 0.
     pub w_timeout: Duration,
-    /// The file with TLS settings and passwords. It has been checked.
-    pub web_config: Option<PathBuf>,
+    /// TLS settings and passwords, from the file that was named.
+    pub access: Option<Access>,
 }
 
 /// Reads the arguments, without the program's name, and the environment variables, which `variable` returns.
@@ -168,7 +167,7 @@ fn config(values: Values) -> Config {
         interval: values.scrape_interval,
         w_command: values.w_command,
         w_timeout: values.w_timeout,
-        web_config: values.web_config_file,
+        access: values.web_config_file,
     }
 }
 

@@ -49,9 +49,10 @@ pub fn once(config: &Config) -> Result<Snapshot> {
 ///
 /// # Errors
 /// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot go on.
-pub fn serve(config: &Config) -> Result<ExitCode> {
+pub fn serve(config: Config) -> Result<ExitCode> {
     let running = Running::default();
-    let (mut exporter, accepting) = Exporter::start(config, scraper(config, &running))?;
+    let scraper = scraper(&config, &running);
+    let (mut exporter, accepting) = Exporter::start(config, scraper)?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
     service_manager::ready();
     log::info(&format!(
@@ -59,7 +60,7 @@ pub fn serve(config: &Config) -> Result<ExitCode> {
         metrics::VERSION,
         exporter.scheme,
         exporter.address,
-        config.endpoint
+        exporter.site.page.endpoint
     ));
     match exporter.answer_all()? {}
 }
@@ -120,20 +121,19 @@ impl Exporter {
     ///
     /// # Errors
     /// The address cannot be bound, or the system provides no threads or descriptors.
-    pub fn start(config: &Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
+    pub fn start(config: Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
         let listener = Listener::bind(&config.host, config.port)?;
         let address = listener.address;
-        let access = config.web_config.as_deref().map(Access::open).transpose()?;
-        let scheme = access.as_ref().map_or("http", Access::scheme);
-        let (accepting, requests) = listener.start(access)?;
+        let scheme = config.access.as_ref().map_or("http", Access::scheme);
+        let (accepting, requests) = listener.start(config.access)?;
         let cache = Cache::new(config.interval, system_clock(), scraper);
         let page = landing_page::Settings {
             host: host_name(),
-            endpoint: config.endpoint.clone(),
+            endpoint: config.endpoint,
             interval: config.interval,
             command: config.metrics.command,
         };
-        let site = Site { options: config.metrics.clone(), page };
+        let site = Site { options: config.metrics, page };
         Ok((Exporter { address, scheme, requests, cache, site }, accepting))
     }
 

@@ -47,7 +47,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Serve(config) => {
             allocator::take_less();
-            exporter::serve(&config)
+            exporter::serve(config)
         }
     }
 }

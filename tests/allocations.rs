@@ -53,7 +53,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
             panic!("the flags are wrong");
         };
         let scraper = Scraper::new(run_w, Box::new(clock::system), config.metrics.clone());
-        let (mut exporter, _accepting) = Exporter::start(&config, scraper).unwrap();
+        let (mut exporter, _accepting) = Exporter::start(config, scraper).unwrap();
         sender.send(exporter.address).unwrap();
         exporter.answer_all().map(|_| ()).unwrap();
     });

@@ -1,10 +1,10 @@
 //! Reads the value of each flag from text. An error says what was expected.
 
-use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::{http, session::CommandShown};
+use crate::{http::Access, session::CommandShown};
 
 pub(super) fn host(value: &str) -> Result<String> {
     let bracketed = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
@@ -104,11 +104,9 @@ pub(super) fn timeout(value: &str) -> Result<Duration> {
     }
 }
 
-pub(super) fn web_config(value: &str) -> Result<Option<PathBuf>> {
-    if value.is_empty() {
-        return Ok(None);
+pub(super) fn web_config(value: &str) -> Result<Option<Access>> {
+    match value.is_empty() {
+        true => Ok(None),
+        false => Access::open(Path::new(value)).map(Some),
     }
-    let path = PathBuf::from(value);
-    http::Access::open(&path)?;
-    Ok(Some(path))
 }

@@ -24,7 +24,7 @@ use super::request::Refusal;
 use crate::{lock::locked, log};
 
 /// The rules of the file, kept up to date.
-pub(crate) struct Access {
+pub struct Access {
     path: PathBuf,
     latest: Mutex<Latest>,
 }

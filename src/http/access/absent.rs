@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 
 use super::{request::Refusal, stream::Unread};
 
-pub(crate) enum Access {}
+/// TLS settings and passwords.
+pub enum Access {}
 
 pub(crate) enum Session {}
 
