@@ -93,12 +93,9 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
 
 /// Reads all rows in the first layout that fits all of them. The error is about the layout that fits furthest.
 fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
-    // Only the last column of a row can be shorter than its header. Garbage can have many more lines.
-    let shortest_row = head.header.len() - "WHAT".len();
-    let most_rows = head.rows.map_or(0, <[u8]>::len) / shortest_row + 1;
     let mut furthest = None;
     for layout in &head.layouts {
-        let mut rows = Vec::with_capacity(most_rows);
+        let mut rows = Vec::with_capacity(most_rows(head));
         let bad = lines(head.rows).enumerate().find_map(|(index, line)| match layout.row(line) {
             Ok(row) => {
                 rows.push(row);
@@ -117,6 +114,12 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     let (layout, (row, column)) = furthest.context("its header is not known")?;
     check_count(head, layout)?;
     bail!("row {row} does not fit the header in column {column}")
+}
+
+/// How many rows there can be at most, because only the last column of a row can be shorter than its header. Garbage can have many more lines.
+fn most_rows(head: &Head) -> usize {
+    let shortest_row = head.header.len() - "WHAT".len();
+    head.rows.map_or(0, <[u8]>::len) / shortest_row
 }
 
 /// Compares the rows of uutils' `w` with the users that its first line counts.
@@ -185,6 +188,18 @@ mod tests {
             assert_eq!(table.as_ref().map(|table| table.users_reported), Ok(users), "{text}");
             assert_eq!(table.map(|table| table.rows.len()), Ok(1), "{text}");
         }
+    }
+
+    #[test]
+    fn there_is_room_for_all_rows_of_a_table_and_not_for_all_lines_of_garbage() {
+        let room = |text: &str| head::read(text.as_bytes()).map(|head| most_rows(&head)).ok();
+        let row = "alice    pts/0    203.0.113.7      00:16    1:13   0.00s   ?    w";
+        for rows in [1, 2, 1000] {
+            let table = format!("{HEADER}{}", vec![row; rows].join("\n"));
+            assert!(room(&table).is_some_and(|room| (rows..=rows + rows / 20).contains(&room)));
+        }
+        assert_eq!(room(HEADER.trim_end()), Some(0));
+        assert!(room(&format!("{HEADER}{}", "\n".repeat(1000))).is_some_and(|room| room < 20));
     }
 
     #[test]
@@ -260,6 +275,22 @@ mod tests {
                     assert!(complaint.starts_with("its header is not known"), "{complaint}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_header_with_one_more_column_is_not_known() {
+        for header in [
+            "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT",
+            "USER     TTY        LOGIN@   IDLE   JCPU   PCPU WHAT",
+            "USER     TTY      FROM              IDLE WHAT",
+            "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT",
+            "USER     TTY      IDLE   WHAT",
+            "USER    TTY FROM              LOGIN@  IDLE WHAT",
+            "USER     TTY             LOGIN@              FROM",
+        ] {
+            let complaint = complaint(&format!("{header} MORE\n"));
+            assert!(complaint.starts_with("its header is not known"), "{complaint}");
         }
     }
 
