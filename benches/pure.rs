@@ -14,10 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
     cache::Cache,
     clock,
-    command::{
-        Outcome,
-        child::{Meanwhile, Next},
-    },
+    command::child::{Meanwhile, Next},
     exposition::Format,
     metrics::{self, Options, Scrape},
     scrape::Scraper,
@@ -106,7 +103,6 @@ fn options() -> Options {
 fn render(sessions: &[Session], format: Format) -> Vec<u8> {
     let now = Duration::from_secs(NOW.unsigned_abs());
     let scrape = Scrape {
-        outcome: Outcome::Ok,
         took: Duration::from_millis(8),
         ended: now,
         sessions: Some(sessions),

@@ -35,6 +35,13 @@ pub const ENVIRONMENT: [(&str, &str); 5] = [
 pub enum Outcome {
     /// It printed a table that could be read.
     Ok,
+    /// It gave no table.
+    Failure(FailureKind),
+}
+
+/// Why a run gave no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
     /// It could not be started, or ended with a status other than 0.
     Failed,
     /// It was killed at the timeout.
@@ -45,16 +52,20 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, sorted by name.
-    pub const ALL: [Outcome; 4] =
-        [Outcome::Failed, Outcome::Ok, Outcome::Timeout, Outcome::Unreadable];
+    pub const ALL: [Outcome; 4] = [
+        Outcome::Failure(FailureKind::Failed),
+        Outcome::Ok,
+        Outcome::Failure(FailureKind::Timeout),
+        Outcome::Failure(FailureKind::Unreadable),
+    ];
 
     /// The label's value.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
-            Outcome::Failed => "failed",
-            Outcome::Timeout => "timeout",
-            Outcome::Unreadable => "unreadable",
+            Outcome::Failure(FailureKind::Failed) => "failed",
+            Outcome::Failure(FailureKind::Timeout) => "timeout",
+            Outcome::Failure(FailureKind::Unreadable) => "unreadable",
         }
     }
 }
@@ -66,18 +77,18 @@ pub fn is_plain_w(command: &str) -> bool {
     program.rsplit('/').next() == Some("w")
 }
 
-/// A run without output to read.
+/// A run that gave no table.
 #[derive(Debug)]
 pub struct Failure {
-    /// The outcome; never `Ok`.
-    pub outcome: Outcome,
+    /// Why, in short.
+    pub kind: FailureKind,
     /// What was run, and what happened.
     pub error: Error,
 }
 
 impl Failure {
     fn failed(error: Error) -> Failure {
-        Failure { outcome: Outcome::Failed, error }
+        Failure { kind: FailureKind::Failed, error }
     }
 }
 
@@ -140,18 +151,18 @@ impl W {
                 Failure::failed(Error::new(error).context(format!("{program} can't be started")))
             }
             Fault::Late => Failure {
-                outcome: Outcome::Timeout,
+                kind: FailureKind::Timeout,
                 error: anyhow!(
                     "{program} was killed: it took longer than {:?} (--w.timeout)",
                     self.timeout
                 ),
             },
             Fault::GivenUp => Failure {
-                outcome: Outcome::Timeout,
+                kind: FailureKind::Timeout,
                 error: anyhow!("{program} was killed: no scraper waits for it any more"),
             },
             Fault::TooMuch => Failure {
-                outcome: Outcome::Unreadable,
+                kind: FailureKind::Unreadable,
                 error: anyhow!("{program} was killed: it printed more than {MAX_OUTPUT} bytes"),
             },
             Fault::Io(error) => Failure::failed(

@@ -214,7 +214,7 @@ impl Site {
         let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
         *waiting = left;
         for (route, request) in cut {
-            self.answer(route, request, &history.cut(), Duration::ZERO);
+            self.answer(route, request, &history.timed_out(), Duration::ZERO);
         }
     }
 

@@ -9,11 +9,11 @@ use std::{
 };
 
 use crate::{
-    command::Outcome,
+    command::{Failure, FailureKind},
     metrics::VERSION,
     plural::counted,
     run_log::NOT_IN_UTC,
-    scrape::Snapshot,
+    scrape::{Listing, Snapshot},
     session::{CommandShown, Origin, Session},
     table::civil::{MONTHS, utc},
     table::login::LoginTime,
@@ -102,15 +102,9 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
              <h1>Who is logged in to <bdi>{host}</bdi></h1>\n"
         ),
     );
-    for problem in snapshot.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
-        put_alarm(&mut page, "Sessions may be missing", problem);
-    }
-    if !snapshot.in_utc {
-        put_alarm(&mut page, "There are no login times", NOT_IN_UTC);
-    }
-    match &snapshot.sessions {
-        Some(sessions) => put_sessions(&mut page, sessions, settings.command),
-        None => put_failure(&mut page, snapshot),
+    match &snapshot.result {
+        Ok(listing) => put_listing(&mut page, listing, settings.command),
+        Err(failure) => put_failure(&mut page, failure),
     }
     put(
         &mut page,
@@ -139,6 +133,16 @@ fn end(settings: &Settings) -> String {
          <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
         Escaped(metrics)
     )
+}
+
+fn put_listing(page: &mut String, listing: &Listing, shown: CommandShown) {
+    for problem in listing.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
+        put_alarm(page, "Sessions may be missing", problem);
+    }
+    if !listing.in_utc {
+        put_alarm(page, "There are no login times", NOT_IN_UTC);
+    }
+    put_sessions(page, &listing.sessions, shown);
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
@@ -197,15 +201,15 @@ fn put_session(page: &mut String, session: &Session, shown: CommandShown) {
     page.push_str("</tr>\n");
 }
 
-fn put_failure(page: &mut String, snapshot: &Snapshot) {
-    let what = match snapshot.outcome {
-        Outcome::Timeout => "It is not known who is logged in, because w took too long",
-        Outcome::Unreadable => {
+fn put_failure(page: &mut String, failure: &Failure) {
+    let what = match failure.kind {
+        FailureKind::Failed => "It is not known who is logged in, because w failed",
+        FailureKind::Timeout => "It is not known who is logged in, because w took too long",
+        FailureKind::Unreadable => {
             "It is not known who is logged in, because the output of w cannot be read"
         }
-        Outcome::Failed | Outcome::Ok => "It is not known who is logged in, because w failed",
     };
-    put_alarm(page, what, snapshot.complaint.as_deref().unwrap_or_default());
+    put_alarm(page, what, &format!("{:#}", failure.error));
 }
 
 fn put_alarm(page: &mut String, what: &str, why: &str) {

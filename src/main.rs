@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use what::{
     allocator,
     cli::{self, Task},
-    command::Outcome,
     exporter,
     exposition::Format,
     log,
@@ -40,9 +39,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Once(config) => {
             let snapshot = exporter::once(&config)?;
             print(&snapshot.metrics(Format::Text, &config.metrics))?;
-            Ok(match snapshot.outcome {
-                Outcome::Ok => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
+            Ok(match snapshot.result {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
             })
         }
         Task::Serve(config) => {

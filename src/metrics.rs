@@ -31,9 +31,7 @@ pub struct Options {
 /// Everything that an answer is made from.
 #[derive(Clone, Debug)]
 pub struct Scrape<'s> {
-    /// How the last run ended.
-    pub outcome: Outcome,
-    /// How long it took.
+    /// How long the last run took.
     pub took: Duration,
     /// When it ended, since the Unix epoch.
     pub ended: Duration,
@@ -224,7 +222,7 @@ impl Writer<'_> {
         let help = "1 if the last run of w gave a table that could be read, otherwise 0.";
         // Never without a prefix: `up` is Prometheus' own.
         let name = if self.prefix.is_empty() { "what_up".to_owned() } else { self.name("up") };
-        let up = f64::from(u8::from(scrape.outcome == Outcome::Ok));
+        let up = f64::from(u8::from(scrape.sessions.is_some()));
         let mut family = self.exposition.family(&name, Kind::Gauge, help, self.timestamp);
         family.sample(&Labels::new(&[("version", VERSION)]), up);
         self.own(

@@ -1,12 +1,18 @@
 //! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something, or can see it again. A state that
 //! lasts is logged once.
 
-use crate::{command::Outcome, log, plural::counted, table::Table, visibility::Visibility};
+use crate::{
+    command::{Failure, FailureKind},
+    log,
+    plural::counted,
+    table::Table,
+    visibility::Visibility,
+};
 
 /// What was logged last.
 #[derive(Debug, Default)]
 pub(crate) struct RunLog {
-    failing: Option<Outcome>,
+    failing: Option<FailureKind>,
     unseen: Vec<&'static str>,
     /// `w` counts more users than it lists, for no known reason. Logged only once, because this changes with every session.
     leftovers_logged: bool,
@@ -20,16 +26,16 @@ pub(crate) const NOT_IN_UTC: &str = "the clock in the first line of w does not s
 
 impl RunLog {
     /// Logs that a run gave no table, if that is new.
-    pub(crate) fn failed(&mut self, outcome: Outcome, complaint: &str) {
-        if self.failing != Some(outcome) {
-            let what = match outcome {
-                Outcome::Timeout => "w took too long",
-                Outcome::Unreadable => "cannot read the output of w",
-                Outcome::Failed | Outcome::Ok => "w failed",
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        if self.failing != Some(failure.kind) {
+            let what = match failure.kind {
+                FailureKind::Failed => "w failed",
+                FailureKind::Timeout => "w took too long",
+                FailureKind::Unreadable => "cannot read the output of w",
             };
-            log::warn(&format!("{what}: {complaint}; serving no sessions"));
+            log::warn(&format!("{what}: {:#}; serving no sessions", failure.error));
         }
-        self.failing = Some(outcome);
+        self.failing = Some(failure.kind);
     }
 
     /// Logs what changed with a run that gave a table, after this many that gave none.

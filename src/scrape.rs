@@ -3,10 +3,12 @@
 
 use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
 
+use anyhow::anyhow;
+
 use crate::{
     clock::{self, Clock, Moment},
     command::{
-        Failure, Outcome,
+        Failure, FailureKind, Outcome,
         child::{Meanwhile, Next},
     },
     exposition::Format,
@@ -32,23 +34,27 @@ pub struct Snapshot {
     pub began: Moment,
     /// When it ended.
     pub ended: Moment,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The sessions, sorted by their labels; `None` if there is no table.
-    pub sessions: Option<Vec<Session>>,
-    /// The error, if the run failed.
-    pub complaint: Option<String>,
-    /// What `w` could see; `None` if there is no table, or if the command is not this host's `w`.
-    pub visibility: Option<Visibility>,
-    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login times.
-    pub in_utc: bool,
-    users_reported: Option<u64>,
+    /// What it listed.
+    pub result: Result<Listing, Failure>,
     runs: [u64; 4],
     last_success: Option<Moment>,
     process: Option<ProcessUse>,
     text: OnceCell<Arc<Vec<u8>>>,
     openmetrics: OnceCell<Arc<Vec<u8>>>,
     page: OnceCell<Page>,
+}
+
+/// Who is logged in.
+#[derive(Debug)]
+pub struct Listing {
+    /// The sessions, sorted by their labels.
+    pub sessions: Vec<Session>,
+    /// The users that the first line of `w` counts, if there is such a line.
+    pub users_reported: Option<u64>,
+    /// What `w` could see; `None` if the command is not this host's `w`.
+    pub visibility: Option<Visibility>,
+    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login times.
+    pub in_utc: bool,
 }
 
 impl Snapshot {
@@ -68,13 +74,13 @@ impl Snapshot {
     }
 
     fn render(&self, format: Format, options: &Options) -> Vec<u8> {
+        let listing = self.result.as_ref().ok();
         let scrape = metrics::Scrape {
-            outcome: self.outcome,
             took: self.ended.instant.saturating_duration_since(self.began.instant),
             ended: self.ended.unix,
-            sessions: self.sessions.as_deref(),
-            users_reported: self.users_reported,
-            visibility: self.visibility,
+            sessions: listing.map(|listing| listing.sessions.as_slice()),
+            users_reported: listing.and_then(|listing| listing.users_reported),
+            visibility: listing.and_then(|listing| listing.visibility),
             runs: self.runs,
             last_success: self.last_success.map(|moment| moment.unix),
             process: self.process,
@@ -139,56 +145,63 @@ impl Scraper {
             given_up |= next == Next::GiveUp;
             next
         });
-        (!given_up).then(|| history.snapshot(printed))
+        (!given_up).then(|| history.ended(printed))
     }
 }
 
 impl History {
-    /// The result for a scraper that cannot wait for the end of the current run.
-    pub fn cut(&mut self) -> Snapshot {
+    /// The result for a scraper whose timeout ends before the current run.
+    pub fn timed_out(&mut self) -> Snapshot {
         let ended = (self.clock)();
         let waited = ended.instant.saturating_duration_since(self.began.instant);
-        let complaint = format!(
+        let error = anyhow!(
             "the scraper waits no longer than {:.1} s for it; raise scrape_timeout, or find out why w is slow",
             waited.as_secs_f64()
         );
-        self.failed(Outcome::Timeout, ended, complaint)
+        self.snapshot(ended, Err(Failure { kind: FailureKind::Timeout, error }))
     }
 
-    fn snapshot(&mut self, printed: Result<Vec<u8>, Failure>) -> Snapshot {
+    fn ended(&mut self, printed: Result<Vec<u8>, Failure>) -> Snapshot {
         let ended = (self.clock)();
-        let printed = match printed {
-            Ok(printed) => printed,
-            Err(failure) => {
-                return self.failed(failure.outcome, ended, format!("{:#}", failure.error));
-            }
-        };
-        match table::read(&printed) {
-            Ok(table) => self.worked(&table, ended),
-            Err(error) => self.failed(Outcome::Unreadable, ended, format!("{error:#}")),
-        }
+        let listing = printed.and_then(|printed| {
+            let unreadable = |error| Failure { kind: FailureKind::Unreadable, error };
+            let table = table::read(&printed).map_err(unreadable)?;
+            Ok(self.listing(&table, ended))
+        });
+        self.snapshot(ended, listing)
     }
 
-    fn failed(&mut self, outcome: Outcome, ended: Moment, complaint: String) -> Snapshot {
-        self.count(outcome);
-        self.log.failed(outcome, &complaint);
-        self.of_outcome(outcome, ended, Some(complaint))
-    }
-
-    fn worked(&mut self, table: &Table, ended: Moment) -> Snapshot {
-        self.count(Outcome::Ok);
-        self.last_success = Some(ended);
+    fn listing(&mut self, table: &Table, ended: Moment) -> Listing {
         let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
         let span = clock::span(self.began, ended);
         let in_utc = table.is_of(span);
         self.log.worked(table, visibility, in_utc, mem::take(&mut self.failed_runs));
         let sessions = session::of_table(table, span, self.options.command);
-        let mut snapshot = self.of_outcome(Outcome::Ok, ended, None);
-        snapshot.users_reported = table.users_reported;
-        snapshot.visibility = visibility;
-        snapshot.in_utc = in_utc;
-        snapshot.sessions = Some(sessions);
-        snapshot
+        Listing { sessions, users_reported: table.users_reported, visibility, in_utc }
+    }
+
+    fn snapshot(&mut self, ended: Moment, result: Result<Listing, Failure>) -> Snapshot {
+        match &result {
+            Ok(_) => {
+                self.count(Outcome::Ok);
+                self.last_success = Some(ended);
+            }
+            Err(failure) => {
+                self.count(Outcome::Failure(failure.kind));
+                self.log.failed(failure);
+            }
+        }
+        Snapshot {
+            began: self.began,
+            ended,
+            result,
+            runs: self.runs,
+            last_success: self.last_success,
+            process: ProcessUse::read(),
+            text: OnceCell::new(),
+            openmetrics: OnceCell::new(),
+            page: OnceCell::new(),
+        }
     }
 
     /// Counts the current run, with the first outcome that a scraper got.
@@ -200,24 +213,5 @@ impl History {
             *count += u64::from(counted == outcome);
         }
         self.failed_runs += u64::from(outcome != Outcome::Ok);
-    }
-
-    fn of_outcome(&self, outcome: Outcome, ended: Moment, complaint: Option<String>) -> Snapshot {
-        Snapshot {
-            began: self.began,
-            ended,
-            outcome,
-            sessions: None,
-            complaint,
-            visibility: None,
-            in_utc: true,
-            users_reported: None,
-            runs: self.runs,
-            last_success: self.last_success,
-            process: ProcessUse::read(),
-            text: OnceCell::new(),
-            openmetrics: OnceCell::new(),
-            page: OnceCell::new(),
-        }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use what::{
     clock::{Clock, Moment},
     command::{
-        Failure, Outcome,
+        Failure, FailureKind,
         child::{Meanwhile, Next},
     },
     exposition::Format,
@@ -90,7 +90,7 @@ impl Capture {
             (self.printed(), self.status, Duration::from_secs(self.taken));
         let run_w = move |_: &mut Meanwhile| match status {
             0 => Ok(printed.clone()),
-            status => Err(Failure { outcome: Outcome::Failed, error: anyhow!("status {status}") }),
+            status => Err(Failure { kind: FailureKind::Failed, error: anyhow!("status {status}") }),
         };
         let instant = Instant::now();
         let clock: Clock = Box::new(move || Moment { instant, unix: taken });

@@ -10,7 +10,6 @@ use openmetrics_parser::{
 };
 use proptest::{collection::vec, prelude::*};
 use what::{
-    command::Outcome,
     exposition::Format,
     metrics::{self, Options, Scrape},
     process_metrics::ProcessUse,
@@ -129,7 +128,6 @@ fn render(rows: Vec<Row>, format: Format) -> String {
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {
-        outcome: Outcome::Ok,
         took: Duration::from_micros(4321),
         ended: Duration::from_millis(1_795_479_356_789),
         sessions: Some(&sessions),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use what::{
-    command::Outcome,
     exposition::Format,
     metrics::{self, Options, Scrape},
     session::{self, CommandShown},
@@ -41,7 +40,6 @@ fuzz_target!(|printed: &[u8]| {
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
     let scrape = Scrape {
-        outcome: Outcome::Ok,
         took: Duration::from_millis(8),
         ended: Duration::from_secs(1_795_479_356),
         sessions: Some(&sessions),
