@@ -9,11 +9,11 @@ use std::{
 };
 
 use crate::{
+    collector::{Listing, Snapshot},
     command::{Failure, FailureKind},
     metrics::VERSION,
     plural::counted,
     run_log::NOT_IN_UTC,
-    scrape::{Listing, Snapshot},
     session::{CommandShown, Origin, Session},
     table::civil::{MONTHS, utc},
     table::login::LoginTime,
@@ -125,13 +125,12 @@ fn end(settings: &Settings) -> String {
         }
         interval => format!("results are cached for {}", length(interval, Resolution::Second)),
     };
-    // Relative, so that they also work if a proxy serves the page under another path.
-    let metrics = settings.endpoint.trim_start_matches('/');
+    // The links are relative, so that they also work if a proxy serves the page under another path.
     format!(
         " ago</span>. Reload to refresh; {cached}.</p>\n\
-         <footer>prometheus-what-active-users-exporter {VERSION} · <a href=\"./{}\">metrics</a> · \
+         <footer>prometheus-what-active-users-exporter {VERSION} · <a href=\".{}\">metrics</a> · \
          <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
-        Escaped(metrics)
+        Escaped(&settings.endpoint)
     )
 }
 
@@ -358,6 +357,19 @@ mod tests {
         assert_eq!([&*first, &*next], [b"<1 s>", b"<2 s>"]);
     }
 
+    fn settings(endpoint: &str, interval: Duration) -> Settings {
+        let (host, endpoint) = ("host".to_owned(), endpoint.to_owned());
+        Settings { host, endpoint, interval, command: CommandShown::None }
+    }
+
+    #[test]
+    fn the_link_to_the_metrics_is_relative_and_whole() {
+        for endpoint in ["/metrics", "//metrics", "/"] {
+            let end = end(&settings(endpoint, Duration::ZERO));
+            assert!(end.contains(&format!("href=\".{endpoint}\"")), "{end}");
+        }
+    }
+
     #[test]
     fn the_scrape_interval_is_shown_whole() {
         for (ms, shown) in [
@@ -367,12 +379,7 @@ mod tests {
             (5_000, "; results are cached for 5 s."),
             (90_000, "; results are cached for 1 min 30 s."),
         ] {
-            let end = end(&Settings {
-                host: String::new(),
-                endpoint: "/metrics".to_owned(),
-                interval: Duration::from_millis(ms),
-                command: CommandShown::None,
-            });
+            let end = end(&settings("/metrics", Duration::from_millis(ms)));
             assert!(end.contains(shown), "{shown}: {end}");
         }
     }
