@@ -123,13 +123,16 @@ pub(crate) fn run(
     let ended = read.and_then(|read| wait_until(group, deadline, meanwhile).map(|()| read));
     // This also kills processes that it started and left. Its leader is not collected yet, so the number still belongs to this group.
     kill_group(group);
-    let collectable = ended.is_ok() || has_ended_by(group, Instant::now() + KILL_GRACE);
+    if ended.is_err() {
+        has_ended_by(group, Instant::now() + KILL_GRACE);
+    }
     running.ended();
-    let status = if collectable { Some(child.wait()) } else { None };
-    collect_orphans();
-    let (stdout, stderr) = ended?;
-    let status = status.ok_or(Fault::Late)?.map_err(Fault::Io)?;
-    Ok(Ended { status, stdout, stderr })
+    let ended = ended.and_then(|(stdout, stderr)| {
+        let status = child.wait().map_err(Fault::Io)?;
+        Ok(Ended { status, stdout, stderr })
+    });
+    collect_ended_children();
+    ended
 }
 
 /// An empty standard input. It works without /dev/null too.
@@ -274,8 +277,8 @@ fn kill_group(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Collects other ended children. As PID 1 of a container, the exporter inherits the processes that `w` leaves. This is safe because
-/// only one command runs at a time, and that one is collected already.
-fn collect_orphans() {
+/// Collects all children that have ended: a killed command, and, as PID 1 of a container, the processes that `w` leaves. Only one command
+/// runs at a time, so the exit status of no other is lost.
+fn collect_ended_children() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
