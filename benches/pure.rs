@@ -14,10 +14,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
     cache::Cache,
     clock,
+    collector::Collector,
     command::child::{Meanwhile, Next},
     exposition::Format,
     metrics::{self, Options, Scrape},
-    scrape::Scraper,
     session::{self, CommandShown, Session},
     table::login::Span,
     table::{self, Table},
@@ -167,9 +167,9 @@ fn serving(criterion: &mut Criterion) {
     for rows in ROWS {
         let printed = procps(rows);
         let run_w = Box::new(move |_: &mut Meanwhile| Ok(printed.clone()));
-        let scraper = Scraper::new(run_w, Box::new(clock::system), options());
+        let collector = Collector::new(run_w, Box::new(clock::system), options());
         let hour = Duration::from_secs(60 * 60);
-        let mut cache = Cache::new(hour, Box::new(clock::system), scraper);
+        let mut cache = Cache::new(hour, Box::new(clock::system), collector);
         cache.refresh(&mut |_| Next::Wait);
         let options = options();
         criterion.bench_function(&format!("an answer: cached, of {rows} rows"), |bencher| {

@@ -4,22 +4,22 @@ use std::time::{Duration, Instant};
 
 use crate::{
     clock::Clock,
+    collector::{Collector, History, Snapshot},
     command::child::Next,
-    scrape::{History, Scraper, Snapshot},
 };
 
 /// The last result, and what makes the next one.
 pub struct Cache {
     interval: Duration,
     clock: Clock,
-    scraper: Scraper,
+    collector: Collector,
     latest: Option<Snapshot>,
 }
 
 impl Cache {
     /// A result younger than the interval is reused.
-    pub fn new(interval: Duration, clock: Clock, scraper: Scraper) -> Cache {
-        Cache { interval, clock, scraper, latest: None }
+    pub fn new(interval: Duration, clock: Clock, collector: Collector) -> Cache {
+        Cache { interval, clock, collector, latest: None }
     }
 
     /// The last result, if it may answer a request that was read at this time: it is younger than the interval, or newer than the request.
@@ -37,7 +37,7 @@ impl Cache {
     ) -> Option<&Snapshot> {
         // The old result is out of date. Without it, a large table takes less memory.
         self.latest = None;
-        let snapshot = self.scraper.scrape(meanwhile)?;
+        let snapshot = self.collector.collect(meanwhile)?;
         Some(self.latest.insert(snapshot))
     }
 
@@ -69,8 +69,8 @@ mod tests {
         };
         let options =
             Options { prefix: String::new(), timestamps: false, command: CommandShown::None };
-        let scraper = Scraper::new(Box::new(run_w), clock(), options);
-        (Cache::new(interval, clock(), scraper), time, runs)
+        let collector = Collector::new(Box::new(run_w), clock(), options);
+        (Cache::new(interval, clock(), collector), time, runs)
     }
 
     fn pass(time: &Cell<Moment>, by: Duration) {

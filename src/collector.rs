@@ -1,5 +1,5 @@
-//! One scrape from start to end: runs `w`, reads its table, finds the sessions, counts the run, and logs what changed. Sockets and the age
-//! of results are dealt with elsewhere.
+//! Runs `w` for a scrape, reads its table, finds the sessions, counts the run, and logs what changed. Other modules own the sockets and the
+//! cache.
 
 use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
 
@@ -89,13 +89,13 @@ impl Snapshot {
     }
 }
 
-/// Runs `w` and makes snapshots.
-pub struct Scraper {
+/// Runs `w` and makes a snapshot of what it lists.
+pub struct Collector {
     run_w: RunW,
     history: History,
 }
 
-/// What is kept from one run to the next.
+/// What is known of the current run, and what is kept from one run to the next.
 pub struct History {
     clock: Clock,
     options: Options,
@@ -111,9 +111,9 @@ pub struct History {
     is_counted: bool,
 }
 
-impl Scraper {
-    /// Makes a scraper. It does not run anything yet.
-    pub fn new(run_w: RunW, clock: Clock, options: Options) -> Scraper {
+impl Collector {
+    /// Makes a collector. It does not run anything yet.
+    pub fn new(run_w: RunW, clock: Clock, options: Options) -> Collector {
         let history = History {
             began: clock(),
             clock,
@@ -125,18 +125,18 @@ impl Scraper {
             failed_runs: 0,
             is_counted: false,
         };
-        Scraper { run_w, history }
+        Collector { run_w, history }
     }
 
     /// Also finds out at each run what `w` can see. Only for this host's `w`, which sees what this process sees.
-    pub fn looking(mut self, look: Look) -> Scraper {
+    pub fn looking(mut self, look: Look) -> Collector {
         self.history.look = Some(look);
         self
     }
 
     /// Runs `w` and returns the result, good or bad; `None` if nobody waits for it any more. Calls `meanwhile` every few milliseconds.
-    pub fn scrape(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
-        let Scraper { run_w, history } = self;
+    pub fn collect(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
+        let Collector { run_w, history } = self;
         history.began = (history.clock)();
         history.is_counted = false;
         let mut given_up = false;

@@ -14,6 +14,7 @@ use crate::{
     cache::Cache,
     cli::{Config, NAME},
     clock::{self, Clock},
+    collector::{Collector, History, Snapshot},
     command::{
         W,
         child::{Meanwhile, Next, Running},
@@ -23,7 +24,6 @@ use crate::{
     http::{Accepting, Access, Listener, Reply, Request, Requests},
     landing_page, log,
     metrics::{self, Options},
-    scrape::{History, Scraper, Snapshot},
     service_manager, signals,
     visibility::Visibility,
 };
@@ -37,12 +37,12 @@ const STOP_TIME: Duration = Duration::from_millis(400);
 /// No handler for the signals can be installed.
 pub fn once(config: &Config) -> Result<Snapshot> {
     let running = Running::default();
-    let mut scraper = scraper(config, &running);
+    let mut collector = collector(config, &running);
     signals::on_stop(move |_| {
         running.stop();
         process::exit(1);
     })?;
-    scraper.scrape(&mut |_| Next::Wait).context("w was not run")
+    collector.collect(&mut |_| Next::Wait).context("w was not run")
 }
 
 /// Serves until a signal says to stop.
@@ -51,8 +51,8 @@ pub fn once(config: &Config) -> Result<Snapshot> {
 /// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot go on.
 pub fn serve(config: Config) -> Result<ExitCode> {
     let running = Running::default();
-    let scraper = scraper(&config, &running);
-    let (mut exporter, accepting) = Exporter::start(config, scraper)?;
+    let collector = collector(&config, &running);
+    let (mut exporter, accepting) = Exporter::start(config, collector)?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
     service_manager::ready();
     log::info(&format!(
@@ -65,11 +65,11 @@ pub fn serve(config: Config) -> Result<ExitCode> {
     match exporter.answer_all()? {}
 }
 
-fn scraper(config: &Config, running: &Running) -> Scraper {
+fn collector(config: &Config, running: &Running) -> Collector {
     let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
     let run_w = move |meanwhile: &mut Meanwhile| w.run(meanwhile);
-    let scraper = Scraper::new(Box::new(run_w), system_clock(), config.metrics.clone());
-    if is_plain_w(&config.w_command) { scraper.looking(Visibility::look) } else { scraper }
+    let collector = Collector::new(Box::new(run_w), system_clock(), config.metrics.clone());
+    if is_plain_w(&config.w_command) { collector.looking(Visibility::look) } else { collector }
 }
 
 /// The host name, which in a container is the container's.
@@ -121,12 +121,12 @@ impl Exporter {
     ///
     /// # Errors
     /// The address cannot be bound, or the system provides no threads or descriptors.
-    pub fn start(config: Config, scraper: Scraper) -> Result<(Exporter, Accepting)> {
+    pub fn start(config: Config, collector: Collector) -> Result<(Exporter, Accepting)> {
         let listener = Listener::bind(&config.host, config.port)?;
         let address = listener.address;
         let scheme = config.access.as_ref().map_or("http", Access::scheme);
         let (accepting, requests) = listener.start(config.access)?;
-        let cache = Cache::new(config.interval, system_clock(), scraper);
+        let cache = Cache::new(config.interval, system_clock(), collector);
         let page = landing_page::Settings {
             host: host_name(),
             endpoint: config.endpoint,
@@ -164,7 +164,7 @@ impl Exporter {
         let mut lost = Ok(());
         let (site, requests) = (&self.site, &self.requests);
         let snapshot = self.cache.refresh(&mut |history| {
-            if let Err(error) = site.let_in(requests, &mut waiting) {
+            if let Err(error) = site.take_arrived(requests, &mut waiting) {
                 lost = Err(error);
                 return Next::GiveUp;
             }
@@ -190,7 +190,7 @@ impl Site {
     }
 
     /// Takes the requests that have arrived while `w` runs. Forgets clients that have hung up, except the first: its run continues.
-    fn let_in(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
+    fn take_arrived(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
         let mut is_first = true;
         waiting.retain(|(_, request)| std::mem::take(&mut is_first) || request.is_awaited());
         while let Some(request) = requests.try_next()? {

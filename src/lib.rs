@@ -5,11 +5,11 @@
 //! ```text
 //! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
 //!                                   ↓ http::channel              a private connection to tiny_http, which http::inner makes
-//! main thread: the loop in `exporter` takes one request after the other: route → cache → scrape → respond
-//!                                   scrape: command → table → session → metrics → exposition
+//! main thread: the loop in `exporter` takes one request after the other: route → cache → collector → respond
+//!                                   collector: command → table → session → metrics → exposition
 //! ```
 //!
-//! The loop owns the cache, and the cache owns the scraper, so they need no locks. Only the loop runs `w`. The functions that read tables
+//! The loop owns the cache, and the cache owns the collector, so they need no locks. Only the loop runs `w`. The functions that read tables
 //! and render metrics use no process, clock or socket.
 
 #[cfg(not(target_os = "linux"))]
@@ -21,6 +21,7 @@ pub mod allocator;
 pub mod cache;
 pub mod cli;
 pub mod clock;
+pub mod collector;
 pub mod command;
 pub mod exporter;
 pub mod exposition;
@@ -32,7 +33,6 @@ pub mod metrics;
 mod plural;
 pub mod process_metrics;
 mod run_log;
-pub mod scrape;
 mod service_manager;
 pub mod session;
 mod signals;

@@ -18,8 +18,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use what::{
     cli::{self, Task},
     clock,
+    collector::{Collector, RunW},
     exporter::Exporter,
-    scrape::{RunW, Scraper},
 };
 
 #[global_allocator]
@@ -52,8 +52,8 @@ fn serve(table: Vec<u8>) -> SocketAddr {
         let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), |_| None) else {
             panic!("the flags are wrong");
         };
-        let scraper = Scraper::new(run_w, Box::new(clock::system), config.metrics.clone());
-        let (mut exporter, _accepting) = Exporter::start(config, scraper).unwrap();
+        let collector = Collector::new(run_w, Box::new(clock::system), config.metrics.clone());
+        let (mut exporter, _accepting) = Exporter::start(config, collector).unwrap();
         sender.send(exporter.address).unwrap();
         exporter.answer_all().map(|_| ()).unwrap();
     });

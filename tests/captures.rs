@@ -16,13 +16,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
     clock::{Clock, Moment},
+    collector::Collector,
     command::{
         Failure, FailureKind,
         child::{Meanwhile, Next},
     },
     exposition::Format,
     metrics::Options,
-    scrape::Scraper,
     session::{self, CommandShown, Session},
     table,
     table::login::Span,
@@ -96,8 +96,8 @@ impl Capture {
         let clock: Clock = Box::new(move || Moment { instant, unix: taken });
         let options =
             Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
-        let mut scraper = Scraper::new(Box::new(run_w), clock, options.clone());
-        let snapshot = scraper.scrape(&mut |_| Next::Wait).unwrap();
+        let mut collector = Collector::new(Box::new(run_w), clock, options.clone());
+        let snapshot = collector.collect(&mut |_| Next::Wait).unwrap();
         let text = snapshot.metrics(Format::Text, &options).to_vec();
         let text = String::from_utf8(text).unwrap();
         let differs =

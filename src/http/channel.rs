@@ -17,7 +17,7 @@ use crate::lock::locked;
 pub(crate) struct Channel {
     /// One lock for both, so that the questions arrive in the order of the requests.
     sending: Mutex<Sending>,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
 }
 
 struct Sending {
@@ -40,7 +40,7 @@ pub(super) struct Asked {
     pub question: Question,
     pub slot: Arc<Slot>,
     /// Held until the question is answered.
-    _place: Place,
+    _permit: Permit,
 }
 
 /// Why there is no reply.
@@ -56,7 +56,7 @@ pub(crate) enum NoReply {
 impl Channel {
     /// No request has been sent yet.
     pub(super) fn new(stream: UnixStream, questions: Sender<Asked>) -> Channel {
-        Channel { sending: Mutex::new(Sending { stream, questions }), places: Arc::default() }
+        Channel { sending: Mutex::new(Sending { stream, questions }), permits: Arc::default() }
     }
 
     /// Sends a request to the loop, and waits for the reply until the client hangs up.
@@ -66,9 +66,9 @@ impl Channel {
         question: Question,
         hung_up: impl Fn() -> bool,
     ) -> Result<Reply, NoReply> {
-        let place = self.places.take().ok_or(NoReply::Busy)?;
+        let permit = self.permits.take().ok_or(NoReply::Busy)?;
         let slot = Arc::new(Slot::default());
-        let asked = Asked { question, slot: Arc::clone(&slot), _place: place };
+        let asked = Asked { question, slot: Arc::clone(&slot), _permit: permit };
         self.send(path, asked).map_err(NoReply::Lost)?;
         loop {
             if let Some(reply) = slot.wait(HANG_UP_CHECK) {
@@ -115,16 +115,16 @@ impl Slot {
 
 /// Counts the requests that the loop has not answered, including those of clients that have hung up.
 #[derive(Default)]
-struct Places {
+struct Permits {
     taken: Mutex<usize>,
     freed: Condvar,
 }
 
-/// The place of one request.
-pub(super) struct Place(Arc<Places>);
+/// Allows one request to wait for the loop.
+pub(super) struct Permit(Arc<Permits>);
 
-impl Places {
-    fn take(self: &Arc<Places>) -> Option<Place> {
+impl Permits {
+    fn take(self: &Arc<Permits>) -> Option<Permit> {
         // Usually the loop answers many requests within this time. If it does not, it waits for `w`.
         let is_full = |taken: &mut usize| *taken >= MAX_WAITING;
         let taken = locked(&self.taken);
@@ -134,11 +134,11 @@ impl Places {
             return None;
         }
         *taken += 1;
-        Some(Place(Arc::clone(self)))
+        Some(Permit(Arc::clone(self)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = locked(&self.0.taken);
         *taken -= 1;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::limits::{
-    CALM_TIME, EVICTION_CHECK, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_PATIENT_EVICTIONS,
-    PATIENCE, WRITE_PATIENCE,
+    ATTACK_EVICTIONS, ATTACK_PAUSE, EVICTION_CHECK, EVICTION_GRACE, MAX_CONNECTIONS,
+    MAX_KEPT_CONNECTIONS, WRITE_GRACE,
 };
 use crate::lock::locked;
 
@@ -44,7 +44,7 @@ struct Entries {
     new_evictions: Evictions,
 }
 
-/// Counts new connections that were closed to make room, one less than `CALM_TIME` after another.
+/// Counts new connections that were closed to make room, one less than `ATTACK_PAUSE` after another.
 #[derive(Default)]
 struct Evictions {
     count: u32,
@@ -130,16 +130,16 @@ impl Entries {
             return;
         }
         let now = Instant::now();
-        let new_patience = self.new_evictions.patience(now);
+        let new_grace = self.new_evictions.grace(now);
         let rank = |state: State| {
-            let (rank, since, patience) = match state {
+            let (rank, since, grace) = match state {
                 State::Closing => (0, now, Duration::ZERO),
-                State::Idle(since) => (1, since, PATIENCE),
-                State::New(since) => (2, since, new_patience),
-                State::Writing(since) => (3, since, WRITE_PATIENCE),
+                State::Idle(since) => (1, since, EVICTION_GRACE),
+                State::New(since) => (2, since, new_grace),
+                State::Writing(since) => (3, since, WRITE_GRACE),
                 State::Serving | State::Evicted => return None,
             };
-            (now.saturating_duration_since(since) >= patience).then_some((rank, since))
+            (now.saturating_duration_since(since) >= grace).then_some((rank, since))
         };
         let ranked = self.open.iter_mut().filter_map(|entry| Some((rank(entry.state)?, entry)));
         if let Some((_, entry)) = ranked.min_by_key(|(rank, _)| *rank) {
@@ -164,14 +164,14 @@ impl Evictions {
     }
 
     /// The time that a new connection has to send its request.
-    fn patience(&self, now: Instant) -> Duration {
-        match self.count >= MAX_PATIENT_EVICTIONS && self.go_on(now) {
+    fn grace(&self, now: Instant) -> Duration {
+        match self.count >= ATTACK_EVICTIONS && self.go_on(now) {
             true => Duration::ZERO,
-            false => PATIENCE,
+            false => EVICTION_GRACE,
         }
     }
 
     fn go_on(&self, now: Instant) -> bool {
-        self.last.is_some_and(|last| now.saturating_duration_since(last) < CALM_TIME)
+        self.last.is_some_and(|last| now.saturating_duration_since(last) < ATTACK_PAUSE)
     }
 }

@@ -24,21 +24,21 @@ pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);
 /// Prometheus waits.
 pub(crate) const WRITE_TIME: Duration = Duration::from_secs(8);
 /// The time for a client to read its answer, before its connection can be closed to make room.
-pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const WRITE_GRACE: Duration = Duration::from_secs(1);
 /// The send buffer of a connection. The kernel doubles it, and would otherwise use up to 4 MiB for a client that does not read.
 pub(crate) const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The time for a client to read its last answer, before its connection is closed.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 /// The time for a client to send its first or next request, before its connection can be closed to make room. Clients that open 200
 /// connections at once need that long.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const EVICTION_GRACE: Duration = Duration::from_millis(250);
 /// How often the listener tries to make room, if no connection ends.
 pub(crate) const EVICTION_CHECK: Duration = Duration::from_millis(25);
-/// If this many new connections are closed to make room, one soon after the other, it is an attack. Then [`PATIENCE`] does not apply to new
-/// connections.
-pub(crate) const MAX_PATIENT_EVICTIONS: u32 = MAX_CONNECTIONS as u32;
+/// If this many new connections are closed to make room, one soon after the other, it is an attack. Then new connections get no
+/// [`EVICTION_GRACE`].
+pub(crate) const ATTACK_EVICTIONS: u32 = MAX_CONNECTIONS as u32;
 /// The attack is over if no new connection was closed to make room for this time.
-pub(crate) const CALM_TIME: Duration = Duration::from_secs(1);
+pub(crate) const ATTACK_PAUSE: Duration = Duration::from_secs(1);
 /// How often a connection that waits for its reply checks whether the client has hung up.
 pub(crate) const HANG_UP_CHECK: Duration = Duration::from_millis(250);
 /// The pause before the next connection is accepted, after an error such as too many open files.

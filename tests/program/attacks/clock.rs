@@ -13,10 +13,10 @@ use what::{
     cache::Cache,
     cli::{self, Task},
     clock::{Clock, Moment},
+    collector::Collector,
     command::child::{Meanwhile, Next},
     exposition::Format,
     landing_page::Settings,
-    scrape::Scraper,
 };
 
 use crate::{
@@ -85,8 +85,8 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             Ok(TABLE.as_bytes().to_vec())
         });
         let interval = Duration::from_secs(5);
-        let scraper = Scraper::new(run, time.clock(), config.metrics.clone());
-        let mut cache = Cache::new(interval, time.clock(), scraper);
+        let collector = Collector::new(run, time.clock(), config.metrics.clone());
+        let mut cache = Cache::new(interval, time.clock(), collector);
         let settings = Settings {
             host: "host".to_owned(),
             endpoint: config.endpoint.clone(),
