@@ -52,7 +52,9 @@ mod tests {
     use std::{cell::Cell, rc::Rc};
 
     use super::*;
-    use crate::{clock::Moment, metrics::Options, session::CommandShown};
+    use crate::{
+        clock::Moment, command::child::Meanwhile, metrics::Options, session::CommandShown,
+    };
 
     /// A cache with a `w` that prints an empty table, a clock that can be set, and the number of runs.
     fn cache(interval: Duration) -> (Cache, Rc<Cell<Moment>>, Rc<Cell<u32>>) {
@@ -63,7 +65,7 @@ mod tests {
             Box::new(move || time.get())
         };
         let counted = Rc::clone(&runs);
-        let run_w = move |_: &mut crate::command::child::Meanwhile| {
+        let run_w = move |_: &mut Meanwhile| {
             counted.set(counted.get() + 1);
             Ok(b"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n".to_vec())
         };

@@ -178,12 +178,12 @@ impl Exposition {
 fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, behind @ ..])) =
+    while let Some((plain, [byte, tail @ ..])) =
         rest.iter().position(special).and_then(|at| rest.split_at_checked(at))
     {
         out.extend_from_slice(plain);
         out.extend_from_slice(&[b'\\', if *byte == b'\n' { b'n' } else { *byte }]);
-        rest = behind;
+        rest = tail;
     }
     out.extend_from_slice(rest);
 }

@@ -47,8 +47,8 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
 /// The stack of a connection's thread. TLS needs more.
 pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
-/// The most passwords that are being checked or wait for it. Each takes 50 ms or more, so that the last one is checked before Prometheus
-/// gives up.
+/// The most passwords that are being checked or wait for it. At bcrypt's cost 10 each takes about 50 ms, so that the last one is checked
+/// before Prometheus gives up. Each step of the cost doubles that.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS: usize = 64;
 /// The same for one client. More are refused at once, so that clients that guess do not keep others out.

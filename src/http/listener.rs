@@ -2,8 +2,7 @@
 
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    os::fd::OwnedFd,
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -12,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::{
     io::Errno,
-    net::sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay},
+    net::{
+        self,
+        sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay},
+    },
 };
 
 use super::{
@@ -104,7 +106,7 @@ impl Listener {
 /// Sets the options of a socket. Its connections inherit them.
 fn set_up(socket: &TcpListener) -> Result<()> {
     // The default queue holds 128 connections. Other clients would try again after a second.
-    rustix::net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
+    net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
     // Otherwise an answer on a kept connection can wait 40 ms for the client's acknowledgement.
     set_tcp_nodelay(socket, true).context("TCP_NODELAY can't be set")?;
     set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES).context("SO_SNDBUF can't be set")?;
@@ -179,7 +181,7 @@ impl Accepting {
     /// Accepts no more connections.
     pub(crate) fn stop(&mut self) {
         for socket in self.sockets.drain(..) {
-            let _ = TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both);
+            let _ = net::shutdown(&socket, net::Shutdown::Both);
         }
     }
 

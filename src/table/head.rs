@@ -97,14 +97,14 @@ pub(super) fn uncounted(header: &[u8]) -> String {
 
 /// The line that is most probably an unknown header.
 fn likely_header(lines: &[&[u8]]) -> usize {
-    let behind_first_line = || {
+    let after_first_line = || {
         let first = lines.iter().position(|line| is_first_line(line))?;
         (first + 1 < lines.len()).then_some(first + 1)
     };
     lines
         .iter()
         .position(|line| line.starts_with(b"USER"))
-        .or_else(behind_first_line)
+        .or_else(after_first_line)
         .or_else(|| lines.iter().position(|line| !line.is_empty()))
         .unwrap_or(0)
 }
@@ -125,9 +125,9 @@ fn faulty_byte(line: &[u8]) -> usize {
 fn quoted(line: &[u8], faulty: usize) -> String {
     // As much as a header with the widest columns.
     const BEFORE: usize = 400;
-    const BEHIND: usize = 60;
+    const AFTER: usize = 60;
     let start = faulty.saturating_sub(BEFORE);
-    let cut = &line[start..line.len().min(faulty + BEHIND)];
+    let cut = &line[start..line.len().min(faulty + AFTER)];
     let ellipsis = if start > 0 { "…" } else { "" };
     format!("{ellipsis}\"{}\"", cut.escape_ascii())
 }

@@ -42,7 +42,7 @@ impl Columns {
             [(b"FROM", from), rest @ ..] => (Some(*from), rest),
             rest => (None, rest),
         };
-        let (long, first, behind) = match *rest {
+        let (long, first, to_what) = match *rest {
             [
                 (b"LOGIN@", login),
                 (b"IDLE", idle),
@@ -56,7 +56,7 @@ impl Columns {
             _ => return Vec::new(),
         };
         // The bytes from the end of FROM to the next word of the header, and the blanks before WHAT.
-        let versions: &[(usize, usize)] = match (long, behind) {
+        let versions: &[(usize, usize)] = match (long, to_what) {
             (true, 5) => &[(1, 1), (2, 1)],
             (true, 6) => &[(1, 1), (2, 2)],
             (false, 5) => &[(2, 1), (3, 1)],
