@@ -161,6 +161,9 @@ impl W {
                 kind: FailureKind::Timeout,
                 error: anyhow!("{program} was killed: no scraper waits for it any more"),
             },
+            Fault::Stopped => Failure::failed(anyhow!(
+                "{program} did not run to its end: the exporter is stopping"
+            )),
             Fault::TooMuch => Failure {
                 kind: FailureKind::Unreadable,
                 error: anyhow!("{program} was killed: it printed more than {MAX_OUTPUT} bytes"),

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    mem,
     os::fd::{AsFd, BorrowedFd},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -51,33 +52,39 @@ pub enum Next {
 pub struct Running(Arc<Mutex<RunningState>>);
 
 #[derive(Debug, Default)]
-struct RunningState {
-    group: Option<Pid>,
-    stopped: bool,
+enum RunningState {
+    #[default]
+    Idle,
+    Running(Pid),
+    Stopped,
 }
 
 impl Running {
     /// Kills the current run and prevents new ones.
     pub fn stop(&self) {
         let mut state = locked(&self.0);
-        state.stopped = true;
-        if let Some(group) = state.group {
+        if let RunningState::Running(group) = mem::replace(&mut *state, RunningState::Stopped) {
             kill_group(group);
         }
     }
 
-    fn start(&self, command: &mut Command) -> io::Result<Child> {
+    fn start(&self, command: &mut Command) -> Result<Child, Fault> {
         let mut state = locked(&self.0);
-        if state.stopped {
-            return Err(io::Error::other("the exporter is stopping"));
+        if let RunningState::Stopped = *state {
+            return Err(Fault::Stopped);
         }
-        let child = command.spawn()?;
-        state.group = Some(Pid::from_child(&child));
+        let child = command.spawn().map_err(Fault::NotStarted)?;
+        *state = RunningState::Running(Pid::from_child(&child));
         Ok(child)
     }
 
-    fn ended(&self) {
-        locked(&self.0).group = None;
+    /// From now on, the run is not killed. Returns whether it may have been.
+    fn ended(&self) -> bool {
+        let mut state = locked(&self.0);
+        if let RunningState::Running(_) = *state {
+            *state = RunningState::Idle;
+        }
+        matches!(*state, RunningState::Stopped)
     }
 }
 
@@ -101,6 +108,8 @@ pub(crate) enum Fault {
     Late,
     /// It was killed because nobody waited for it.
     GivenUp,
+    /// It was killed or not started because the exporter stops.
+    Stopped,
     /// It was killed because it printed more than `MAX_OUTPUT`.
     TooMuch,
     /// Its output could not be read.
@@ -117,7 +126,7 @@ pub(crate) fn run(
     deadline: Instant,
     meanwhile: &mut Meanwhile,
 ) -> Result<Ended, Fault> {
-    let mut child = running.start(command).map_err(Fault::NotStarted)?;
+    let mut child = running.start(command)?;
     let group = Pid::from_child(&child);
     let read = read_both(&mut child, deadline, meanwhile);
     let ended = read.and_then(|read| wait_until(group, deadline, meanwhile).map(|()| read));
@@ -126,13 +135,17 @@ pub(crate) fn run(
     if ended.is_err() {
         has_ended_by(group, Instant::now() + KILL_GRACE);
     }
-    running.ended();
+    let is_stopped = running.ended();
     let ended = ended.and_then(|(stdout, stderr)| {
         let status = child.wait().map_err(Fault::Io)?;
         Ok(Ended { status, stdout, stderr })
     });
     collect_ended_children();
-    ended
+    match ended {
+        Ok(ended) if ended.status.success() => Ok(ended),
+        _ if is_stopped => Err(Fault::Stopped),
+        ended => ended,
+    }
 }
 
 /// An empty standard input. It works without /dev/null too.

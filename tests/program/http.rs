@@ -176,6 +176,11 @@ fn a_hanging_w_is_killed_when_it_stops() {
     let group = format!("-{}", fake.read("pid").trim());
     until("its group is gone", || !crate::harness::signal("0", &group));
     assert!(Answer::read_to_end(&mut scrape).body.contains("what_up"));
+    let log = exporter.log();
+    assert!(
+        log[2].contains("w failed: sh did not run to its end: the exporter is stopping"),
+        "{log:?}"
+    );
 }
 
 /// A read with a timeout then ends early, as can happen when a child of another thread exits.
