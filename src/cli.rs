@@ -251,10 +251,9 @@ fn help() -> String {
     for Flag { name, value, variable, default, help } in FLAGS {
         let _ = writeln!(text, "  {name} {value}");
         wrap(&mut text, help);
-        let _ = match default.is_empty() {
-            true => writeln!(text, "      [{variable}]"),
-            false => writeln!(text, "      [{variable}, default {default}]"),
-        };
+        let default =
+            if default.is_empty() { String::new() } else { format!(", default {default}") };
+        let _ = writeln!(text, "      [{variable}{default}]");
     }
     for (names, help) in SWITCHES {
         let _ = writeln!(text, "  {}", names.join(", "));

@@ -45,9 +45,10 @@ fn write(message: &str) {
 }
 
 fn prefix(level: &str) -> String {
-    match is_journal() {
-        true => String::new(),
-        false => format!("{} {level} ", rfc3339(clock::system().unix_seconds())),
+    if is_journal() {
+        String::new()
+    } else {
+        format!("{} {level} ", rfc3339(clock::system().unix_seconds()))
     }
 }
 

@@ -18,10 +18,10 @@ pub(super) fn host(value: &str) -> Result<String> {
         bail!("expected an address or a host name without a port, which --listen.port takes");
     }
     let unfit = |char: char| char.is_whitespace() || char.is_control();
-    match host.is_empty() || colon || host.contains(unfit) {
-        true => bail!("expected an address or a host name"),
-        false => Ok(host.to_owned()),
+    if host.is_empty() || colon || host.contains(unfit) {
+        bail!("expected an address or a host name");
     }
+    Ok(host.to_owned())
 }
 
 pub(super) fn port(value: &str) -> Result<u16> {
@@ -47,10 +47,10 @@ pub(super) fn endpoint(value: &str) -> Result<String> {
 pub(super) fn prefix(value: &str) -> Result<String> {
     let fit = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
-    match fit && letter {
-        true => Ok(value.to_owned()),
-        false => bail!("expected letters, digits and _, starting with a letter, or nothing"),
+    if !(fit && letter) {
+        bail!("expected letters, digits and _, starting with a letter, or nothing");
     }
+    Ok(value.to_owned())
 }
 
 pub(super) fn boolean(value: &str) -> Result<bool> {
@@ -67,10 +67,10 @@ pub(super) fn command_shown(value: &str) -> Result<CommandShown> {
 }
 
 pub(super) fn command(value: &str) -> Result<String> {
-    match value.trim().is_empty() || value.contains('\0') {
-        true => bail!("expected a command, such as w -i"),
-        false => Ok(value.to_owned()),
+    if value.trim().is_empty() || value.contains('\0') {
+        bail!("expected a command, such as w -i");
     }
+    Ok(value.to_owned())
 }
 
 pub(super) fn duration(value: &str) -> Result<Duration> {
@@ -105,8 +105,5 @@ pub(super) fn timeout(value: &str) -> Result<Duration> {
 }
 
 pub(super) fn web_config(value: &str) -> Result<Option<Access>> {
-    match value.is_empty() {
-        true => Ok(None),
-        false => Access::open(Path::new(value)).map(Some),
-    }
+    if value.is_empty() { Ok(None) } else { Access::open(Path::new(value)).map(Some) }
 }

@@ -134,10 +134,7 @@ impl<'c> Connection<'c> {
 
     fn read_more(&mut self, timeout: Duration) -> Result<(), End> {
         // A client that has sent a part of a request gets an answer that says it was too slow.
-        let too_slow = match self.unread.is_empty() {
-            true => End::Gone,
-            false => REQUEST_TIMEOUT.into(),
-        };
+        let too_slow = if self.unread.is_empty() { End::Gone } else { REQUEST_TIMEOUT.into() };
         if timeout.is_zero() {
             return Err(too_slow);
         }
@@ -214,9 +211,10 @@ impl<'c> Connection<'c> {
             access.add_fields(&mut head);
         }
         let seconds = IDLE_TIME.as_secs();
-        head.push_str(&match keep_alive {
-            true => format!("Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\r\n"),
-            false => "Connection: close\r\n\r\n".to_owned(),
+        head.push_str(&if keep_alive {
+            format!("Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
+        } else {
+            "Connection: close\r\n\r\n".to_owned()
         });
         // Neither an answer to HEAD nor a refusal of it has a body (RFC 9110, 9.3.2).
         let body: &[u8] = if self.to_head { &[] } else { &reply.body };

@@ -165,9 +165,10 @@ impl Evictions {
 
     /// The time that a new connection has to send its request.
     fn grace(&self, now: Instant) -> Duration {
-        match self.count >= ATTACK_EVICTIONS && self.go_on(now) {
-            true => Duration::ZERO,
-            false => EVICTION_GRACE,
+        if self.count >= ATTACK_EVICTIONS && self.go_on(now) {
+            Duration::ZERO
+        } else {
+            EVICTION_GRACE
         }
     }
 

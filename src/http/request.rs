@@ -249,9 +249,10 @@ impl Fields {
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(BAD_REQUEST);
         }
-        let body = match value.iter().all(|&digit| digit == b'0') {
-            true => Body::Empty,
-            false => Body::Length(value.to_vec()),
+        let body = if value.iter().all(|&digit| digit == b'0') {
+            Body::Empty
+        } else {
+            Body::Length(value.to_vec())
         };
         if self.body != Body::None && self.body != body {
             return Err(BAD_REQUEST);

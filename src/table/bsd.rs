@@ -52,9 +52,10 @@ impl Columns {
     /// Reads one row.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> RowResult<'a> {
         let mut cursor = Cursor(line);
-        let user = match self.user_shifts {
-            true => cursor.shifting_column(self.user),
-            false => cursor.column(self.user),
+        let user = if self.user_shifts {
+            cursor.shifting_column(self.user)
+        } else {
+            cursor.column(self.user)
         };
         let user = user.ok_or(Column::User)?;
         let tty = cursor.column(self.tty).ok_or(Column::Tty)?;

@@ -89,18 +89,14 @@ impl Columns {
         let user = cursor.column(self.user).ok_or(Column::User)?;
         let tty = cursor.column(8).ok_or(Column::Tty)?;
         let from = trim_end(cursor.take(self.from.unwrap_or(0)).ok_or(Column::From)?);
-        let login = match self.long {
-            true => Some(login(&mut cursor).ok_or(Column::Login)?),
-            false => None,
-        };
+        let login = if self.long { Some(login(&mut cursor).ok_or(Column::Login)?) } else { None };
         let idle = cursor.procps_interval().ok_or(Column::Idle)?;
-        let cpu = match self.long {
-            true => {
-                let jcpu = cursor.procps_interval().ok_or(Column::Jcpu)?;
-                cursor.procps_interval().ok_or(Column::Pcpu)?;
-                jcpu
-            }
-            false => None,
+        let cpu = if self.long {
+            let jcpu = cursor.procps_interval().ok_or(Column::Jcpu)?;
+            cursor.procps_interval().ok_or(Column::Pcpu)?;
+            jcpu
+        } else {
+            None
         };
         cursor.blanks(self.before_what).ok_or(Column::What)?;
         Ok(Row { user, tty, from, login, idle, cpu, what: Some(cursor.0) })

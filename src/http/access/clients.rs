@@ -62,9 +62,10 @@ pub(super) fn verifier(
         ClientAuth::RequireAndVerifyClientCert => (true, true),
     };
     let authorities = authorities.unwrap_or_default();
-    let chain = match verified {
-        true => Some(chain_verifier(&authorities, provider).context("client_ca_file")?),
-        false => None,
+    let chain = if verified {
+        Some(chain_verifier(&authorities, provider).context("client_ca_file")?)
+    } else {
+        None
     };
     let algorithms = provider.signature_verification_algorithms;
     // A client without a certificate has none of the names.

@@ -36,10 +36,13 @@ impl Session {
         time: Duration,
     ) -> Result<usize, Unread> {
         let mut socket = Timed::new(socket, time);
-        let read = socket.begins_with_letter(&mut self.has_begun).and_then(|begins| match begins {
-            // Every method of HTTP begins with a letter, and a TLS handshake with byte 22.
-            true => Err(ErrorKind::Unsupported.into()),
-            false => rustls::Stream::new(&mut *self.tls, &mut socket).read(buffer),
+        let read = socket.begins_with_letter(&mut self.has_begun).and_then(|begins| {
+            if begins {
+                // Every method of HTTP begins with a letter, and a TLS handshake with byte 22.
+                Err(ErrorKind::Unsupported.into())
+            } else {
+                rustls::Stream::new(&mut *self.tls, &mut socket).read(buffer)
+            }
         });
         match read {
             Ok(0) => Err(Unread::Gone),
