@@ -97,7 +97,8 @@ impl<'s> Stream<'s> {
         Ok(())
     }
 
-    /// Whether the client has closed or reset the connection. A client that has sent more than its request is still there.
+    /// Whether the client has closed or reset the connection. A client that has only ended its own sending looks the same, and counts as
+    /// gone. A client that has sent more than its request is still there.
     pub(crate) fn has_hung_up(&self, sent_more: bool) -> bool {
         if self.tls.is_some() {
             // The bytes that have arrived may announce the end.
