@@ -7,14 +7,18 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use crate::harness::{folder, until};
+use crate::harness::{PATIENCE, folder, until};
 
 pub struct Sshd {
     process: Child,
     folder: PathBuf,
+    /// The users' public key, where every user can read it.
+    keys: PathBuf,
     port: u16,
     users: Mutex<Vec<String>>,
 }
@@ -71,18 +75,15 @@ impl Sshd {
             .args(["-D", "-e", "-f", "/dev/null"])
             .args(options.iter().flat_map(|option| ["-o", option]));
         let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let sshd = Sshd { process, folder, keys, port, users: Mutex::default() };
         until("sshd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Sshd {
-            process,
-            folder: folder.clone(),
-            port,
-            users: Mutex::new(vec![keys.display().to_string()]),
-        }
+        sshd
     }
 
     /// Makes a user whose name begins with this. The user is removed with the sshd.
     pub fn user(&self, name: &str) -> String {
         let user = format!("{name}{}", self.port);
+        self.users.lock().unwrap().push(user.clone());
         ran(Command::new("useradd").args([
             "--no-create-home",
             "--home-dir",
@@ -93,7 +94,6 @@ impl Sshd {
             "*",
             &user,
         ]));
-        self.users.lock().unwrap().push(user.clone());
         user
     }
 
@@ -117,12 +117,12 @@ impl Sshd {
             &format!("{user}@127.0.0.1"),
             "echo in; sleep 1000",
         ]);
-        let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut login = Login(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
         let mut said = [0; 2];
-        let read = child.stdout.as_mut().unwrap().read_exact(&mut said);
+        let read = login.0.stdout.as_mut().unwrap().read_exact(&mut said);
         let log = || fs::read_to_string(self.folder.join("sshd.log")).unwrap_or_default();
         assert!(read.is_ok() && &said == b"in", "no login: {}", log());
-        Login(child)
+        login
     }
 }
 
@@ -137,18 +137,19 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let mut users = self.users.lock().unwrap().clone();
-        let _ = fs::remove_file(users.remove(0));
+        let _ = fs::remove_file(&self.keys);
+        let users = self.users.get_mut().unwrap_or_else(PoisonError::into_inner);
         for user in users {
-            let quiet = || Stdio::null();
-            let _ = Command::new("pkill").args(["-KILL", "-u", &user]).stderr(quiet()).status();
-            until("the user to go", || {
-                Command::new("userdel")
-                    .arg(&user)
-                    .stderr(quiet())
-                    .status()
-                    .is_ok_and(|status| matches!(status.code(), Some(0 | 6)))
-            });
+            let quietly = |command: &mut Command| command.stderr(Stdio::null()).status();
+            let _ = quietly(Command::new("pkill").args(["-KILL", "-u", user]));
+            // 8: a process of the user is still ending. 6: there is no such user. A panic here, after a failed test, would end all tests.
+            let began = Instant::now();
+            while began.elapsed() < PATIENCE
+                && quietly(Command::new("userdel").arg(&*user))
+                    .is_ok_and(|status| status.code() == Some(8))
+            {
+                thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }
