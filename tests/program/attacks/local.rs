@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Exporter, FakeW, program};
+use crate::harness::{Exporter, FakeW, PROGRAM, without_variables};
 
 /// Looks for the exporters' inner sockets as fast as it can, and sends a request that aborts tiny_http.
 struct Racer {
@@ -88,20 +88,19 @@ fn a_start_with_too_few_descriptors_says_so_and_never_panics() {
     let fake = FakeW::new("cat $TABLE");
     let (mut served, mut refused) = (0, 0);
     for limit in (10..60).step_by(5) {
-        let mut shell = Command::new("timeout");
-        shell.args(["--preserve-status", "--kill-after=5", "1", "sh", "-c"]);
-        shell.args(["ulimit -n $0 && exec \"$@\"", &limit.to_string()]);
-        shell.arg(program().get_program()).args(["--listen.port=0", "--w.command"]);
-        let output = shell.arg(fake.command()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() {
-            assert!(said.contains(" listens on "), "{limit}: {said}");
-            served += 1;
-        } else {
-            let code = output.status.code();
-            assert!(code.is_some_and(|code| code < 100), "{limit}: {}: {said}", output.status);
-            assert!(said.lines().count() == 1 && !said.contains("panic"), "{limit}: {said}");
-            refused += 1;
+        let mut shell = without_variables(Command::new("sh"));
+        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &limit.to_string(), PROGRAM]);
+        match Exporter::start_or_end(shell.args(["--w.command", &fake.command()])) {
+            Ok(mut exporter) => {
+                exporter.signal("TERM");
+                assert_eq!(exporter.end().0, Some(0), "{limit}: {:?}", exporter.log());
+                served += 1;
+            }
+            Err((status, said)) => {
+                assert!(status.code().is_some_and(|code| code < 100), "{limit}: {status}: {said}");
+                assert!(said.lines().count() == 1 && !said.contains("panic"), "{limit}: {said}");
+                refused += 1;
+            }
         }
     }
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
