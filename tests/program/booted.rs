@@ -8,8 +8,8 @@ mod package;
 
 use std::{fs, thread, time::Duration};
 
-use crate::harness::{samples, until};
-use machine::{Machine, NAME, contrib};
+use crate::harness::{contrib, samples, until};
+use machine::{Machine, NAME};
 
 /// Installs the binary, the unit and the sample settings, enables it and starts it.
 fn install(machine: &Machine) {

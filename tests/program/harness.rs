@@ -6,7 +6,10 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -43,15 +46,54 @@ pub fn fixture(name: &str) -> String {
     format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A new folder for this test.
+/// A file that users install.
+pub fn contrib(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A new folder for this test. It stays, so that a failure can be examined, until tests are run a day later.
 pub fn folder() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static REMOVED: Once = Once::new();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    REMOVED.call_once(|| remove_old_folders(all));
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
+    let folder = all.join(format!("{}-{number}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// Removes what `folder` made more than a day ago.
+fn remove_old_folders(all: &Path) {
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let is_numbered = |name: &str| {
+            name.split_once('-').is_some_and(|(process, number)| {
+                process.parse::<u32>().is_ok() && number.parse::<u32>().is_ok()
+            })
+        };
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
+        let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > Duration::from_secs(86_400)));
+        if is_old && entry.file_name().to_str().is_some_and(is_numbered) {
+            // Another test process may be removing it too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Writes an executable script. Another process writes it, because a process that is forked at this moment would inherit the open file,
+/// and a file that is open for writing cannot be executed.
+pub fn write_script(path: &Path, script: &str) {
+    let mut install = Command::new("sh");
+    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", script]).arg(path);
+    assert!(install.status().unwrap().success());
+}
+
+/// Runs a script of the shell in a folder. It must succeed.
+pub fn sh(folder: &Path, script: &str) {
+    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A fake `w`: a shell script in which `$DIR` is its folder and `$TABLE` a file with the table. Each run appends a line to the file `runs`
@@ -103,7 +145,8 @@ pub fn short_lived_program() -> Command {
     without_variables(command)
 }
 
-fn without_variables(mut command: Command) -> Command {
+/// The command, without the exporter's variables and without input.
+pub fn without_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("EXPORTER_") {
             command.env_remove(name);
@@ -193,6 +236,18 @@ impl Exporter {
         answer.body
     }
 
+    /// Bytes of requests that it has received and not read yet (`/proc/net/tcp`).
+    pub fn unread_bytes(&self) -> u64 {
+        let (_, port) = self.address.rsplit_once(':').unwrap();
+        let local = format!(":{:04X}", port.parse::<u16>().unwrap());
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // 01 is an established connection.
+        let own = lines.filter(|fields| fields[1].ends_with(&local) && fields[3] == "01");
+        let unread = own.map(|fields| fields[4].split_once(':').unwrap().1.to_owned());
+        unread.map(|bytes| u64::from_str_radix(&bytes, 16).unwrap()).sum()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -243,16 +298,26 @@ fn address(line: &str) -> Option<String> {
 }
 
 impl Drop for Exporter {
+    /// SIGTERM first, so that the exporter kills a `w` that still runs. If a test starts it with unshare, which ignores the signal, the
+    /// exporter is a child.
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal("TERM", &format!("{} {}", self.pid(), self.children()));
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) && matches!(self.child.try_wait(), Ok(None))
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Sends a signal to a process, or to a group if the number has a minus. Returns whether it exists.
+/// Sends a signal to processes, separated by blanks, or to a group if the number has a minus. Returns whether all exist.
 pub fn signal(name: &str, target: &str) -> bool {
     let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$0\" -- \"$1\"", name, target]).stderr(Stdio::null());
+    kill.args(["-c", "kill -s \"$0\" -- $1", name, target]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::harness::{Exporter, PROGRAM, folder};
+use crate::harness::{Exporter, PROGRAM, folder, write_script};
 
 /// A table as procps 4.0.2 prints it in the exporter's environment, with the current time.
 fn table(sessions: &[[&str; 5]], command: &str) -> String {
@@ -38,10 +38,7 @@ fn w(table: &str) -> PathBuf {
     let folder = folder();
     fs::write(folder.join("table"), table).unwrap();
     let script = format!("#!/bin/sh\ncat {}/table\n", folder.display());
-    // Another process writes it, because a process that is forked at this moment would inherit the open file.
-    let mut install = Command::new("sh");
-    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", &script]);
-    assert!(install.arg(folder.join("w")).status().unwrap().success());
+    write_script(&folder.join("w"), &script);
     folder.join("w")
 }
 

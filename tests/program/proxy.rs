@@ -4,11 +4,11 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Exporter, FakeW, folder, until};
+use crate::harness::{Exporter, FakeW, contrib, folder, sh, until};
 use crate::prometheus::Prometheus;
 use crate::sshd::free_port;
 
@@ -110,18 +110,8 @@ impl Drop for Nginx {
     }
 }
 
-fn contrib(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
-    fs::read_to_string(path).unwrap()
-}
-
 fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
-}
-
-fn sh(folder: &Path, script: &str) {
-    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -18,7 +18,9 @@ use crate::booted::{
     machine::Machine,
 };
 use crate::{
-    harness::{FakeW, PROGRAM, fixture, folder, once, program, run, within},
+    harness::{
+        FakeW, PROGRAM, fixture, folder, once, run, within, without_variables, write_script,
+    },
     release,
 };
 
@@ -312,14 +314,8 @@ fn run_in(folder: &Path, command: &str) -> Output {
         programs.parent().unwrap().display(),
         std::env::var("PATH").unwrap()
     );
-    let mut sh = program();
-    let environment: Vec<_> = sh.get_envs().map(|(name, _)| name.to_owned()).collect();
-    sh = Command::new("sh");
-    for name in environment {
-        sh.env_remove(name);
-    }
-    sh.args(["-c", command]).current_dir(folder).env("PATH", path).stdin(Stdio::null());
-    sh.output().unwrap()
+    let mut sh = without_variables(Command::new("sh"));
+    sh.args(["-c", command]).current_dir(folder).env("PATH", path).output().unwrap()
 }
 
 #[test]
@@ -327,19 +323,12 @@ fn commands_that_work_anywhere_answer_as_shown() {
     let fake = FakeW::new("cat $TABLE");
     fs::create_dir(fake.folder.join("bin")).unwrap();
     let script = format!("#!/bin/sh\nexec {}\n", fake.command());
-    fake_program(&fake.folder.join("bin/w"), &script);
+    write_script(&fake.folder.join("bin/w"), &script);
     let commands = shown_at("anywhere");
     assert!(!commands.is_empty());
     for shown in commands {
         assert_eq!(shown.fault(&run_in(&fake.folder, &shown.command)), None);
     }
-}
-
-/// Another process writes it, because a process that is forked at this moment would inherit the open file.
-fn fake_program(path: &Path, script: &str) {
-    let mut install = Command::new("sh");
-    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", script]).arg(path);
-    assert!(install.status().unwrap().success());
 }
 
 #[test]

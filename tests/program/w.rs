@@ -1,9 +1,9 @@
 //! What `w` gets, and what happens if it fails.
 
-use std::{fs, time::Duration, time::SystemTime};
+use std::{fs, time::SystemTime};
 
 use crate::harness::{
-    Exporter, FakeW, TABLE, folder, once, program, samples, signal, until, within,
+    Exporter, FakeW, TABLE, folder, once, program, samples, signal, until, write_script,
 };
 
 const UP_0: &str = concat!("up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0");
@@ -178,7 +178,7 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
         let log = failure(&fake.command(), &["--w.timeout=300ms"], "timeout");
         assert!(log.contains("was killed: it took longer than 300ms (--w.timeout)"), "{log}");
         let group = format!("-{}", fake.read("pid").trim());
-        within(Duration::from_secs(5), "its group is gone", || !signal("0", &group));
+        until("its group is gone", || !signal("0", &group));
     }
 }
 
@@ -188,7 +188,7 @@ fn leftover_processes_are_killed_after_a_good_run_too() {
     let exporter = Exporter::of(&fake.command(), &[]);
     assert!(exporter.metrics().contains("user=\"alice\""));
     let group = format!("-{}", fake.read("pid").trim());
-    within(Duration::from_secs(5), "its group is gone", || !signal("0", &group));
+    until("its group is gone", || !signal("0", &group));
 }
 
 #[test]
@@ -236,10 +236,7 @@ fn path_with_w(script: &str) -> (FakeW, String) {
     // A link to the shell would not find its script. Like BusyBox and procps, this program is found by its name.
     let wrapper = format!("#!/bin/sh\nexec sh {}/w \"$@\"\n", fake.folder.display());
     let file = folder.join("w");
-    // Another process writes it, because a process that is forked at this moment would inherit the open file.
-    let mut install = std::process::Command::new("sh");
-    install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", &wrapper]).arg(&file);
-    assert!(install.status().unwrap().success());
+    write_script(&file, &wrapper);
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     (fake, path)
 }

@@ -14,6 +14,9 @@ use crate::harness::{Answer, Exporter, FakeW, program, promised, until};
 const UNTIL_GO: &str =
     "touch $DIR/running; while ! test -e $DIR/go; do sleep 0.02; done; cat $TABLE";
 
+const UP: &str = concat!("what_up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n");
+const DOWN: &str = concat!("what_up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0\n");
+
 fn scrape(exporter: &Exporter, fields: &str) -> TcpStream {
     let mut stream = exporter.connect();
     let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
@@ -72,9 +75,8 @@ fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
     let mut first = scrape(&exporter, "");
     until("w runs", || is_running(&fake));
     let mut others: Vec<TcpStream> = (0..20).map(|_| scrape(&exporter, "")).collect();
-    // When the exporter has a thread for each, all have been read.
-    until("all are read", || exporter.status("Threads") >= 27);
-    thread::sleep(Duration::from_millis(50));
+    until("a thread for each", || exporter.status("Threads") >= 27);
+    until("all are read", || exporter.unread_bytes() == 0);
     go(&fake);
     assert_eq!(Answer::read_to_end(&mut first).status, 200);
     for stream in &mut others {
@@ -92,12 +94,12 @@ fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
     let mut hasty = scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 1\r\n");
     let cut = Answer::read_to_end(&mut hasty).body;
     assert!(began.elapsed() < promised(Duration::from_secs(1)), "{:?}", began.elapsed());
-    assert!(cut.contains("what_up{version=\"1.0.0\"} 0\n"), "{cut}");
+    assert!(cut.contains(DOWN), "{cut}");
     assert!(cut.contains("what_w_runs_total{outcome=\"timeout\"} 1\n"), "{cut}");
     assert!(!cut.contains("user="), "{cut}");
     go(&fake);
     let whole = Answer::read_to_end(&mut patient).body;
-    assert!(whole.contains("what_up{version=\"1.0.0\"} 1\n"), "{whole}");
+    assert!(whole.contains(UP), "{whole}");
     assert!(whole.contains("user=\"alice\""), "{whole}");
     assert_eq!(fake.runs(), 1);
     let log = exporter.log();
@@ -134,7 +136,7 @@ fn however_many_cannot_wait_each_is_answered_in_time() {
     let mut clients: Vec<TcpStream> = (0..50).map(hasty).collect();
     for stream in &mut clients {
         let answer = Answer::read_to_end(stream);
-        assert!(answer.body.contains("what_up{version=\"1.0.0\"} 0\n"), "{answer:?}");
+        assert!(answer.body.contains(DOWN), "{answer:?}");
     }
 }
 
@@ -178,11 +180,11 @@ fn a_run_that_nobody_waits_for_is_killed_and_not_cached() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
     let mut hasty = scrape(&exporter, "X-Prometheus-Scrape-Timeout-Seconds: 1.1\r\n");
-    assert!(Answer::read_to_end(&mut hasty).body.contains("what_up{version=\"1.0.0\"} 0\n"));
+    assert!(Answer::read_to_end(&mut hasty).body.contains(DOWN));
     until("w is killed", || exporter.children().is_empty());
     go(&fake);
     let next = exporter.metrics();
-    assert!(next.contains("what_up{version=\"1.0.0\"} 1\n"), "{next}");
+    assert!(next.contains(UP), "{next}");
     assert!(next.contains("what_w_runs_total{outcome=\"timeout\"} 1\n"), "{next}");
     assert!(next.contains("what_w_runs_total{outcome=\"ok\"} 1\n"), "{next}");
 }

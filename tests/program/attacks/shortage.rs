@@ -1,20 +1,12 @@
 //! Descriptors, threads or memory run out at any point, and become available again.
 
-use std::{
-    fs,
-    io::Write,
-    net::TcpStream,
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, io::Write, net::TcpStream, path::PathBuf, process::Command, time::Duration};
 
 use crate::{
     attacks::siege::{
-        Address, Calm, alone, ask, binary, binary_path, crowd, exporter, recovery, scrape,
-        stops_at_once,
+        Address, Calm, alone, ask, binary_path, crowd, exporter, recovery, scrape, stops_at_once,
     },
-    harness::{Answer, Exporter, FakeW, folder, within},
+    harness::{Answer, Exporter, FakeW, folder, within, without_variables},
 };
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -91,9 +83,9 @@ fn descriptors() {
 
 /// Starts with at most this much address space, in KB; `None` if it exits at once, with status 1 and one line that is not a panic.
 fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
-    let mut command = Command::new("sh");
+    let mut command = without_variables(Command::new("sh"));
     command.args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()]);
-    command.arg(binary_path()).args(["--scrape.interval=0", "--w.command", w]).stdin(Stdio::null());
+    command.arg(binary_path()).args(["--scrape.interval=0", "--w.command", w]);
     let (status, log) = match Exporter::start_or_end(&mut command) {
         Ok(exporter) => return Some(exporter),
         Err(ended) => ended,
@@ -143,7 +135,7 @@ fn memory() {
 fn threads() {
     let _alone = alone();
     let home = Home::new();
-    let mut command = Command::new("setpriv");
+    let mut command = without_variables(Command::new("setpriv"));
     command.args(["--reuid=54321", "--regid=54321", "--clear-groups", "--"]);
     command.arg(home.0.join("exporter"));
     command.args(["--scrape.interval=0", "--w.command"]);
@@ -160,14 +152,13 @@ struct Home(PathBuf);
 
 impl Home {
     fn new() -> Home {
-        let home = std::env::temp_dir().join(format!("what-attacks-{}", std::process::id()));
-        fs::create_dir_all(&home).unwrap();
-        let path = binary().get_args().nth(2).unwrap().to_owned();
-        fs::copy(path, home.join("exporter")).unwrap();
-        crowd(&home, 3);
-        let open = Command::new("chmod").args(["-R", "a+rX"]).arg(&home).status();
+        let home = Home(std::env::temp_dir().join(format!("what-attacks-{}", std::process::id())));
+        fs::create_dir_all(&home.0).unwrap();
+        fs::copy(binary_path(), home.0.join("exporter")).unwrap();
+        crowd(&home.0, 3);
+        let open = Command::new("chmod").args(["-R", "a+rX"]).arg(&home.0).status();
         assert!(open.unwrap().success());
-        Home(home)
+        home
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Exporter, PATIENCE, PROGRAM, promised, within};
+use crate::harness::{Exporter, PATIENCE, PROGRAM, promised, within, without_variables};
 
 /// The time within which everything must be as before.
 pub fn recovery() -> Duration {
@@ -90,15 +90,8 @@ pub fn binary_path() -> String {
 
 /// The binary under test, with the usual limit of open files of a service.
 pub fn binary() -> Command {
-    let path = binary_path();
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", &path]);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("EXPORTER_") {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null());
+    let mut command = without_variables(Command::new("sh"));
+    command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", &binary_path()]);
     command
 }
 

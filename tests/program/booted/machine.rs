@@ -20,11 +20,6 @@ use crate::{
 
 pub const NAME: &str = "prometheus-what-active-users-exporter";
 
-/// A file that users install.
-pub fn contrib(file: &str) -> String {
-    fs::read_to_string(format!("{}/contrib/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
-
 pub struct Machine {
     /// When it ends, all processes inside end, see `BOOT`.
     process: Child,

@@ -11,19 +11,15 @@ use super::{
     client::{Client, authorization, get},
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
-use crate::harness::{Answer, Exporter, FakeW, PATIENCE, TABLE, promised};
+use crate::attacks::siege::crowd;
+use crate::harness::{Answer, Exporter, PATIENCE, promised};
 
 const LOGIN: Option<(&str, &str)> = Some(("prometheus", PASSWORD));
-
-fn exporter(files: &Files) -> Exporter {
-    let fake = FakeW::new("cat $TABLE");
-    Exporter::of(&fake.command(), &["--web.config.file", &files.web()])
-}
 
 #[test]
 fn a_certificate_and_a_password_get_the_metrics_in_either_version_of_tls() {
     let files = Files::new(&format!("{MUTUAL}{}", users()));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     assert!(exporter.log()[0].contains("listens on https://127.0.0.1:"), "{:?}", exporter.log());
     for version in [&TLS12, &TLS13] {
         let client = Client::with(&files, Some("client"), &[version]);
@@ -41,7 +37,7 @@ fn a_certificate_and_a_password_get_the_metrics_in_either_version_of_tls() {
 #[test]
 fn a_connection_is_kept_and_ends_with_an_announcement() {
     let files = Files::new(TLS);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let mut stream = Client::new(&files, None).connect(&exporter.address);
     for _ in 0..5 {
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -56,17 +52,7 @@ fn a_connection_is_kept_and_ends_with_an_announcement() {
 #[test]
 fn an_answer_of_megabytes_comes_whole() {
     let files = Files::new(TLS);
-    let (head, _) = TABLE.split_once("alice").unwrap();
-    let mut table = head.to_owned();
-    for number in 0..20_000 {
-        let from = format!("203.0.{}.{}", number / 250, number % 250);
-        let (user, tty) = (number % 200, number % 10_000);
-        table.push_str(&format!(
-            "user{user:03}  pts/{tty:04} {from:<16} 00:16   ?xdm?   0.02s   ?    -bash\n"
-        ));
-    }
-    files.write("table", &table);
-    let w = format!("cat {}", files.path("table").display());
+    let w = format!("cat {}", crowd(&files.folder, 20_000));
     let exporter = Exporter::of(&w, &["--web.config.file", &files.web()]);
     let answer = Client::new(&files, None).get(&exporter.address, "/metrics", None).unwrap();
     assert!(answer.body.len() > 3_000_000, "{}", answer.body.len());
@@ -75,7 +61,7 @@ fn an_answer_of_megabytes_comes_whole() {
 
 #[test]
 fn a_refusal_has_its_body_though_a_head_request_follows() {
-    let exporter = exporter(&Files::new(&users()));
+    let exporter = Files::new(&users()).exporter();
     let mut stream = exporter.connect();
     let [refused, next] = ["GET", "HEAD"].map(|method| get("/", None).replace("GET", method));
     stream.write_all(format!("{refused}{next}").as_bytes()).unwrap();
@@ -86,7 +72,7 @@ fn a_refusal_has_its_body_though_a_head_request_follows() {
 #[test]
 fn other_certificates_and_none_are_refused_with_an_alert() {
     let files = Files::new(MUTUAL);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     for version in [&TLS12, &TLS13] {
         for (certificate, alert) in [
             (None, "CertificateRequired"),
@@ -120,7 +106,7 @@ fn each_way_to_ask_for_certificates_lets_in_whom_go_lets_in() {
     ] {
         let authority = if kind == "NoClientCert" { "" } else { "  client_ca_file: ca.crt\n" };
         let files = Files::new(&format!("{TLS}  client_auth_type: {kind}\n{authority}"));
-        let exporter = exporter(&files);
+        let exporter = files.exporter();
         for certificate in all {
             let answer = Client::new(&files, certificate).get(&exporter.address, "/metrics", None);
             assert_eq!(
@@ -135,7 +121,7 @@ fn each_way_to_ask_for_certificates_lets_in_whom_go_lets_in() {
 #[test]
 fn a_certificate_that_signed_itself_is_its_own_authority() {
     let files = Files::new(&MUTUAL.replace("ca.crt", "lone.crt"));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let status = |certificate| {
         Client::new(&files, Some(certificate)).get(&exporter.address, "/metrics", None)
     };
@@ -155,7 +141,7 @@ fn only_the_names_that_are_allowed_are_let_in() {
         ("[]", false),
     ] {
         let files = Files::new(&format!("{MUTUAL}  client_allowed_sans: {names}\n"));
-        let exporter = exporter(&files);
+        let exporter = files.exporter();
         let answer = Client::new(&files, Some("client")).get(&exporter.address, "/metrics", None);
         assert_eq!(answer.is_ok(), admitted, "{names}: {answer:?}");
         assert!(
@@ -167,14 +153,14 @@ fn only_the_names_that_are_allowed_are_let_in() {
         "{}  client_allowed_sans: [prometheus.example.com]\n",
         MUTUAL.replace("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")
     ));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     assert!(Client::new(&files, None).get(&exporter.address, "/metrics", None).is_err());
 }
 
 #[test]
 fn every_path_needs_the_password() {
     let files = Files::new(&users());
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     assert!(exporter.log()[0].contains("listens on http://"), "{:?}", exporter.log());
     for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
         for login in [
@@ -203,7 +189,7 @@ fn every_path_needs_the_password() {
 fn the_time_of_a_refusal_does_not_tell_who_is_known() {
     let hash = bcrypt::hash(PASSWORD, 8).unwrap();
     let files = Files::new(&format!("basic_auth_users: {{prometheus: {hash}}}\n"));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     // In ticks of 10 ms, user and system.
     let used = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", exporter.pid())).unwrap();
@@ -231,7 +217,7 @@ fn the_time_of_a_refusal_does_not_tell_who_is_known() {
 #[test]
 fn http_without_tls_gets_an_answer_that_says_what_is_wrong() {
     let files = Files::new(MUTUAL);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.0\r\n\r\n", "P"] {
         let answer = exporter.ask(request);
         assert_eq!(answer.status, 400);
@@ -242,7 +228,7 @@ fn http_without_tls_gets_an_answer_that_says_what_is_wrong() {
 #[test]
 fn a_handshake_that_stops_is_over_in_the_time_of_a_request() {
     let files = Files::new(TLS);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let mut hello = Vec::new();
     let mut client = Client::new(&files, None).connect(&exporter.address);
     client.conn.write_tls(&mut hello).unwrap();

@@ -3,12 +3,6 @@
 use std::process::Command;
 
 use super::files::{Files, TLS};
-use crate::harness::{Exporter, FakeW};
-
-fn exporter(files: &Files) -> Exporter {
-    let fake = FakeW::new("cat $TABLE");
-    Exporter::of(&fake.command(), &["--web.config.file", &files.web()])
-}
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
@@ -17,7 +11,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 
 /// What sslscan finds for a server's certificate.
 fn scanned(files: &Files) -> String {
-    let exporter = exporter(files);
+    let exporter = files.exporter();
     let found = output("sslscan", &["--no-colour", &exporter.address]);
     println!("{found}");
     found
@@ -79,7 +73,7 @@ fn sslscan_finds_only_what_the_file_allows() {
 #[ignore = "needs Debian's testssl.sh"]
 fn testssl_finds_no_vulnerability() {
     let files = Files::new(TLS);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let found = output(
         "testssl",
         &[

@@ -3,11 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
-use crate::harness::folder;
+use crate::harness::{Exporter, FakeW, folder, sh};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -61,11 +60,6 @@ new='-newkey rsa:1024 -nodes'
 sign small ca DNS:prometheus.example.com clientAuth
 ";
 
-pub fn sh(folder: &Path, script: &str) {
-    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// A folder of a test's own with the certificates and a `web.yml`.
 pub struct Files {
     pub folder: PathBuf,
@@ -95,6 +89,12 @@ impl Files {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// An exporter with these settings.
+    pub fn exporter(&self) -> Exporter {
+        let fake = FakeW::new("cat $TABLE");
+        Exporter::of(&fake.command(), &["--web.config.file", &self.web()])
     }
 
     /// The file of `--web.config.file`.

@@ -6,12 +6,7 @@ use super::{
     client::{Client, Stream, authorization, get},
     files::{Files, MUTUAL, PASSWORD, TLS, hash, users},
 };
-use crate::harness::{Answer, Exporter, FakeW, until};
-
-fn exporter(files: &Files) -> Exporter {
-    let fake = FakeW::new("cat $TABLE");
-    Exporter::of(&fake.command(), &["--web.config.file", &files.web()])
-}
+use crate::harness::{Answer, Exporter, until};
 
 /// The certificate that a new connection is shown.
 fn shown(files: &Files, exporter: &Exporter) -> Vec<u8> {
@@ -32,7 +27,7 @@ fn log(exporter: &Exporter, lines: usize) -> Vec<String> {
 #[test]
 fn a_renewed_certificate_is_shown_to_the_next_client() {
     let files = Files::new(TLS);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let before = shown(&files, &exporter);
     assert_eq!(shown(&files, &exporter), before);
     log(&exporter, 1);
@@ -53,7 +48,7 @@ fn a_renewed_certificate_is_shown_to_the_next_client() {
 #[test]
 fn a_broken_file_changes_nothing_and_is_logged_once() {
     let files = Files::new(&format!("{TLS}{}", users()));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let client = Client::new(&files, None);
     let status = |password: &str| {
         client.get(&exporter.address, "/metrics", Some(("prometheus", password))).unwrap().status
@@ -85,7 +80,7 @@ fn a_broken_file_changes_nothing_and_is_logged_once() {
 #[test]
 fn a_user_who_is_removed_is_refused_on_a_connection_that_is_kept_too() {
     let files = Files::new(&format!("{TLS}{}", users()));
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let mut stream = Client::new(&files, None).connect(&exporter.address);
     let mut ask = || {
         let login = authorization("prometheus", PASSWORD);
@@ -105,7 +100,7 @@ fn a_user_who_is_removed_is_refused_on_a_connection_that_is_kept_too() {
 #[test]
 fn an_authority_that_is_replaced_decides_for_the_next_client() {
     let files = Files::new(MUTUAL);
-    let exporter = exporter(&files);
+    let exporter = files.exporter();
     let admitted = |certificate| {
         Client::new(&files, Some(certificate)).get(&exporter.address, "/metrics", None).is_ok()
     };

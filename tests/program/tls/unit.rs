@@ -7,8 +7,8 @@ use super::{
     files::{Files, PASSWORD, hash},
 };
 use crate::{
-    booted::machine::{Machine, NAME, contrib},
-    harness::{Answer, PROGRAM},
+    booted::machine::{Machine, NAME},
+    harness::{Answer, PROGRAM, contrib},
 };
 
 #[test]
