@@ -29,19 +29,19 @@ fn unit(machine: &Machine, property: &str) -> String {
 
 #[test]
 #[ignore = "boots a container"]
-fn the_unit_on_debian_11() {
+fn the_unit_serves_restarts_and_stops_on_debian_11() {
     the_unit_serves_restarts_and_stops("bullseye");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn the_unit_on_debian_12() {
+fn the_unit_serves_restarts_and_stops_on_debian_12() {
     the_unit_serves_restarts_and_stops("bookworm");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn the_unit_on_debian_13() {
+fn the_unit_serves_restarts_and_stops_on_debian_13() {
     the_unit_serves_restarts_and_stops("trixie");
 }
 
@@ -103,13 +103,13 @@ fn sessions(metrics: &str) -> Vec<String> {
 
 #[test]
 #[ignore = "boots a container"]
-fn hidden_processes_on_debian_12() {
+fn what_the_unit_sees_with_hidden_processes_is_as_documented_on_debian_12() {
     what_the_unit_sees_through("bookworm");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn hidden_processes_on_debian_13() {
+fn what_the_unit_sees_with_hidden_processes_is_as_documented_on_debian_13() {
     what_the_unit_sees_through("trixie");
 }
 
@@ -153,7 +153,7 @@ fn what_the_unit_sees_through(suite: &str) {
 
 #[test]
 #[ignore = "boots a container"]
-fn the_init_script_under_openrc() {
+fn the_init_script_starts_restarts_and_stops_it_under_openrc() {
     let machine = Machine::boot_openrc();
     machine.install_binary();
     let script = format!("/etc/init.d/{NAME}");
@@ -193,19 +193,19 @@ fn the_init_script_under_openrc() {
 
 #[test]
 #[ignore = "boots a container"]
-fn who_is_seen_on_debian_11() {
+fn each_kind_of_login_is_seen_as_documented_on_debian_11() {
     who_is_seen("bullseye", "Debian 11");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn who_is_seen_on_debian_12() {
+fn each_kind_of_login_is_seen_as_documented_on_debian_12() {
     who_is_seen("bookworm", "Debian 12");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn who_is_seen_on_debian_13() {
+fn each_kind_of_login_is_seen_as_documented_on_debian_13() {
     who_is_seen("trixie", "Debian 13");
 }
 

@@ -152,12 +152,14 @@ fn it_stops_with_status_0_within_a_second() {
 
 #[test]
 fn what_is_being_served_is_answered_before_it_stops() {
-    let fake = FakeW::new("sleep 0.2; cat $TABLE");
+    let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
     let mut exporter = Exporter::of(&fake.command(), &[]);
     let mut scrape = exporter.connect();
     scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     until("w runs", || fake.runs() == 1);
     exporter.signal("TERM");
+    until("it stops", || exporter.log().last().is_some_and(|line| line.contains("stopping on")));
+    std::fs::write(fake.folder.join("go"), "").unwrap();
     assert!(Answer::read_to_end(&mut scrape).body.contains("user=\"alice\""));
     assert_eq!(exporter.end().0, Some(0));
 }

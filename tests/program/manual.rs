@@ -61,7 +61,7 @@ fn it_has_the_flags_of_the_help_in_the_same_words() {
 
 #[test]
 #[ignore = "needs Debian's mandoc"]
-fn mandoc_has_nothing_to_say_against_it() {
+fn mandoc_finds_no_fault_in_the_man_page() {
     let output = Command::new("mandoc").args(["-T", "lint", PAGE]).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8(said).unwrap();

@@ -215,7 +215,7 @@ fn without_proc_and_utmp_it_serves_and_says_that_sessions_may_be_missing() {
 
 #[test]
 #[ignore = "builds two static binaries, needs root; qemu-user-static for others"]
-fn alone_in_the_world_it_says_that_there_is_no_w() {
+fn in_an_empty_root_it_says_that_w_is_not_found() {
     for binary in binaries() {
         // No /dev/null, no /proc, no /tmp, no name resolution.
         let mut exporter = Exporter::start(&mut binary.first_process(&binary.root(false)));

@@ -122,7 +122,7 @@ fn a_long_complaint_is_shortened() {
 }
 
 #[test]
-fn what_is_no_table_is_unreadable() {
+fn output_that_is_no_table_is_unreadable() {
     for (script, said) in [
         ("true", "it printed nothing"),
         ("echo hello", "its header is not known"),

@@ -58,7 +58,7 @@ fn what_needs_no_w_is_answered_while_all_others_wait_for_it() {
 }
 
 #[test]
-fn a_path_that_is_none_does_not_wait_for_w() {
+fn an_unknown_path_does_not_wait_for_w() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &[]);
     let mut first = scrape(&exporter, "");
@@ -141,7 +141,7 @@ fn however_many_cannot_wait_each_is_answered_in_time() {
 }
 
 #[test]
-fn who_hangs_up_takes_nobodys_place() {
+fn a_client_that_hangs_up_takes_nobodys_place() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
     let mut patient = scrape(&exporter, "");

@@ -125,7 +125,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
 /// libfaketime shifts the time of day for the program, and leaves the monotonic clock alone.
 #[test]
 #[ignore = "needs Debian's faketime"]
-fn the_program_does_not_mind_its_clock_being_set() {
+fn the_program_serves_on_after_its_clock_is_set() {
     let _alone = alone();
     for shift in ["-1h", "+1h"] {
         let fake = FakeW::new("cat $TABLE");

@@ -27,7 +27,7 @@ fn busy() -> Exporter {
 
 #[test]
 #[ignore = "takes long, and 5,000 descriptors"]
-fn thousands_of_idle_connections() {
+fn thousands_of_idle_connections_keep_nobody_out() {
     let limits = getrlimit(Resource::Nofile);
     let all = Rlimit { current: limits.maximum, ..limits };
     setrlimit(Resource::Nofile, all).unwrap();
@@ -41,7 +41,7 @@ fn thousands_of_idle_connections() {
 
 #[test]
 #[ignore = "takes long"]
-fn hundreds_of_drips() {
+fn hundreds_of_clients_that_send_a_byte_a_second_keep_nobody_out() {
     siege(busy, &LONG, |target| {
         let mut drips: Vec<Option<TcpStream>> = (0..500).map(|_| target.connect()).collect();
         target.full_force();
@@ -62,7 +62,7 @@ fn hundreds_of_drips() {
 
 #[test]
 #[ignore = "takes long"]
-fn an_endless_header_line() {
+fn an_endless_header_line_keeps_nobody_out() {
     siege(busy, &LONG, |target| {
         endless(target, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ", &[b'x'; 65536]);
     });
@@ -70,7 +70,7 @@ fn an_endless_header_line() {
 
 #[test]
 #[ignore = "takes long"]
-fn endless_headers() {
+fn endless_headers_keep_nobody_out() {
     siege(busy, &LONG, |target| {
         endless(target, b"GET /metrics HTTP/1.1\r\nHost: x\r\n", &b"X: y\r\n".repeat(10_000));
     });
@@ -78,7 +78,7 @@ fn endless_headers() {
 
 #[test]
 #[ignore = "takes long"]
-fn an_endless_chunked_body() {
+fn an_endless_chunked_body_keeps_nobody_out() {
     siege(busy, &LONG, |target| {
         let head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
         endless(target, head, &b"ffffffffffffffff\r\nzzz\r\n\0".repeat(1000));
@@ -87,7 +87,7 @@ fn an_endless_chunked_body() {
 
 #[test]
 #[ignore = "takes long"]
-fn pipelined_requests_that_are_never_read() {
+fn pipelined_requests_whose_answers_are_never_read_keep_nobody_out() {
     siege(busy, &LONG, |target| {
         let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
         endless(target, b"", &request.repeat(1000));
@@ -124,7 +124,7 @@ fn endless(target: &Target, first: &[u8], again: &[u8]) {
 
 #[test]
 #[ignore = "takes long"]
-fn request_lines_of_a_megabyte() {
+fn request_lines_of_a_megabyte_are_refused_and_keep_nobody_out() {
     let line =
         [b"GET /".as_slice(), &vec![b'x'; 1 << 20], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
     siege(busy, &LONG, |target| {
@@ -146,7 +146,7 @@ fn request_lines_of_a_megabyte() {
 }
 
 #[test]
-fn thousands_of_resets() {
+fn thousands_of_resets_keep_nobody_out() {
     siege(busy, &USUAL, |target| {
         for number in 0.. {
             if number >= 5000 {
@@ -168,7 +168,7 @@ fn thousands_of_resets() {
 
 #[test]
 #[ignore = "takes long, and is about the release binary"]
-fn readers_of_a_large_answer_that_never_read() {
+fn clients_that_never_read_a_large_answer_keep_nobody_out() {
     let folder = folder();
     let w = format!("cat {}", crowd(&folder, 20_000));
     let bounds =
@@ -206,7 +206,7 @@ fn readers_of_a_large_answer_that_never_read() {
 }
 
 #[test]
-fn sixteen_clients_that_keep_their_connections() {
+fn sixteen_clients_that_keep_their_connections_are_answered_quickly() {
     let _alone = alone();
     let exporter = busy_with_a_cache();
     let slowest = thread::scope(|scope| {

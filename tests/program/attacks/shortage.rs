@@ -70,7 +70,7 @@ fn is_up(exporter: &Exporter) -> bool {
 
 #[test]
 #[ignore = "takes long, and needs root"]
-fn descriptors() {
+fn it_serves_again_after_it_ran_out_of_descriptors() {
     let _alone = alone();
     let fake = FakeW::new("cat $TABLE");
     let mut exporter = exporter(&fake.command(), &["--scrape.interval=0"]);
@@ -99,7 +99,7 @@ fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
 /// It serves, or it exits so that its supervisor can restart it. It never runs without answering.
 #[test]
 #[ignore = "takes long"]
-fn memory() {
+fn with_too_little_memory_it_serves_or_ends() {
     let _alone = alone();
     for sessions in [3, 20_000] {
         let folder = folder();
@@ -132,7 +132,7 @@ fn memory() {
 /// The limit applies to a user, so this user runs no other processes.
 #[test]
 #[ignore = "needs root"]
-fn threads() {
+fn it_serves_again_after_it_ran_out_of_threads() {
     let _alone = alone();
     let home = Home::new();
     let mut command = without_variables(Command::new("setpriv"));

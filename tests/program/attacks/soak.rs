@@ -42,7 +42,7 @@ impl Usage {
 
 #[test]
 #[ignore = "takes a minute, or SOAK_SECONDS"]
-fn soak() {
+fn nothing_grows_under_many_scrapes_and_failing_runs() {
     let _alone = alone();
     let seconds = std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
     // One process number in ten ends with this digit.

@@ -15,13 +15,13 @@ const SETTINGS: &str = "/etc/default/prometheus-what-active-users-exporter";
 
 #[test]
 #[ignore = "boots a container, needs EXPORTER_RELEASE"]
-fn the_deb_on_debian_12() {
+fn the_deb_is_installed_upgraded_removed_and_purged_on_debian_12() {
     the_deb_is_installed_upgraded_removed_and_purged("bookworm");
 }
 
 #[test]
 #[ignore = "boots a container, needs EXPORTER_RELEASE"]
-fn the_deb_on_debian_13() {
+fn the_deb_is_installed_upgraded_removed_and_purged_on_debian_13() {
     the_deb_is_installed_upgraded_removed_and_purged("trixie");
 }
 

@@ -94,7 +94,7 @@ fn other_certificates_and_none_are_refused_with_an_alert() {
 }
 
 #[test]
-fn each_way_to_ask_for_certificates_lets_in_whom_go_lets_in() {
+fn each_client_auth_type_admits_the_clients_that_go_admits() {
     let all = [None, Some("client"), Some("foreign"), Some("expired")];
     for (kind, admitted) in [
         ("NoClientCert", &all[..]),

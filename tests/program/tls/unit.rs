@@ -13,13 +13,13 @@ use crate::{
 
 #[test]
 #[ignore = "boots a container"]
-fn the_unit_with_tls_on_debian_12() {
+fn the_unit_reads_its_key_as_a_credential_on_debian_12() {
     the_unit_reads_its_key_as_a_credential("bookworm");
 }
 
 #[test]
 #[ignore = "boots a container"]
-fn the_unit_with_tls_on_debian_13() {
+fn the_unit_reads_its_key_as_a_credential_on_debian_13() {
     the_unit_reads_its_key_as_a_credential("trixie");
 }
 
