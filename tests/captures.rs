@@ -113,10 +113,10 @@ impl Capture {
             return Ok(());
         }
         let expected = fs::read_to_string(&golden)?;
-        match expected == answer {
-            true => Ok(()),
-            false => Err(format!("differs from {}; it gave:\n{answer}", golden.display()).into()),
+        if expected == answer {
+            return Ok(());
         }
+        Err(format!("differs from {}; it gave:\n{answer}", golden.display()).into())
     }
 
     fn is_true(&self) -> Result<(), Failed> {
@@ -143,10 +143,7 @@ impl Capture {
         faults.extend(
             read.iter().map(|session| format!("read, though it was not there: {session:?}")),
         );
-        match faults.is_empty() {
-            true => Ok(()),
-            false => Err(faults.join("\n").into()),
-        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
     }
 
     fn truth(&self) -> Vec<Value> {
@@ -204,14 +201,10 @@ impl Capture {
             Some((before, _)) => format!("{before}-"),
             None => host.to_owned(),
         };
-        let behind = host.rfind([':', '%']).map_or("", |at| &host[at..]);
-        let behind =
-            if host.starts_with(':') || host.matches(':').count() > 1 && !behind.starts_with('%') {
-                ""
-            } else {
-                behind
-            };
-        let forms = [printable, host.to_owned(), address.to_owned(), format!("{address}{behind}")];
+        let last = host.rfind([':', '%']).map_or("", |at| &host[at..]);
+        let is_address = host.matches(':').count() > 1 && !last.starts_with('%');
+        let suffix = if host.starts_with(':') || is_address { "" } else { last };
+        let forms = [printable, host.to_owned(), address.to_owned(), format!("{address}{suffix}")];
         let not_shown = read.is_empty() && !table::read(&self.printed()).unwrap().shows_from;
         // With -i, procps prints a mapped IPv6 address as IPv4.
         let mapped = address.strip_prefix("::ffff:").is_some_and(|address| address == read);

@@ -47,17 +47,17 @@ fn is_as_expected(case: &PathBuf) -> Result<(), Failed> {
     match table::read(&printed) {
         Ok(table) => {
             let read = sessions(&table, &printed);
-            match read == lines {
-                true => Ok(()),
-                false => Err(format!("read as\n{}\nnot as\n{expected}", read.join("\n")).into()),
+            if read == lines {
+                return Ok(());
             }
+            Err(format!("read as\n{}\nnot as\n{expected}", read.join("\n")).into())
         }
         Err(error) => {
             let message = format!("{error:#}");
-            match !refusal.is_empty() && refusal.iter().all(|text| message.contains(text)) {
-                true => Ok(()),
-                false => Err(format!("refused with\n{message}\nnot\n{expected}").into()),
+            if !refusal.is_empty() && refusal.iter().all(|text| message.contains(text)) {
+                return Ok(());
             }
+            Err(format!("refused with\n{message}\nnot\n{expected}").into())
         }
     }
 }

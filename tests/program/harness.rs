@@ -321,6 +321,20 @@ pub fn signal(name: &str, target: &str) -> bool {
     kill.status().unwrap().success()
 }
 
+/// Waits until a program of the test is ready. It must not end before, as it does if its port has been taken meanwhile.
+pub fn until_ready(
+    what: &str,
+    process: &mut Child,
+    log: &Path,
+    mut is_ready: impl FnMut() -> bool,
+) {
+    until(what, || {
+        let ended = process.try_wait().unwrap();
+        assert!(ended.is_none(), "{what}: {}", fs::read_to_string(log).unwrap_or_default());
+        is_ready()
+    });
+}
+
 /// Waits until a condition is true.
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     within(PATIENCE, what, is_so);

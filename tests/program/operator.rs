@@ -13,7 +13,8 @@ use std::{
 };
 
 use crate::harness::{
-    Exporter, FakeW, PATIENCE, TABLE, contrib, fixture, folder, once, program, until, within,
+    Exporter, FakeW, PATIENCE, TABLE, contrib, fixture, folder, once, program, until, until_ready,
+    within,
 };
 use crate::prometheus::Prometheus;
 use crate::sshd::{Sshd, free_port};
@@ -573,11 +574,14 @@ impl Alertmanager {
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         // No cluster, so it needs no second port.
         command.arg("--cluster.listen-address=");
-        let log = File::create(folder.join("log")).unwrap();
+        let log = folder.join("log");
+        let output = File::create(&log).unwrap();
         let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let alertmanager = Alertmanager { process, port, notifications };
-        until("Alertmanager", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
+        let mut alertmanager = Alertmanager { process, port, notifications };
+        until_ready("Alertmanager", &mut alertmanager.process, &log, || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         alertmanager
     }
 

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    harness::{folder, until},
+    harness::{folder, until_ready},
     sshd::free_port,
 };
 
@@ -45,22 +45,15 @@ impl Prometheus {
         command.arg(format!("{}={}", flags[0], folder.join("prometheus.yml").display()));
         command.arg(format!("{}={}", flags[1], folder.join("data").display()));
         command.arg(format!("{}=127.0.0.1:{port}", flags[2]));
-        let log = File::create(folder.join("log")).unwrap();
+        let log = folder.join("log");
+        let output = File::create(&log).unwrap();
         let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let prometheus = Prometheus { process, port };
-        until("Prometheus", || {
-            prometheus.get("/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
+        let mut prometheus = Prometheus { process, port };
+        until_ready("Prometheus", &mut prometheus.process, &log, || {
+            get(port, "/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
         });
         prometheus
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
     }
 
     /// The series that an instant query returns.
@@ -69,13 +62,21 @@ impl Prometheus {
             let _ = write!(text, "%{byte:02x}");
             text
         });
-        let answer = self.get(&format!("/api/v1/query?query={escaped}")).unwrap();
+        let answer = get(self.port, &format!("/api/v1/query?query={escaped}")).unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         let json: Value =
             serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
         assert_eq!(json["status"], "success", "{query}: {json}");
         json["data"]["result"].as_array().unwrap().clone()
     }
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 impl Drop for Prometheus {

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Exporter, FakeW, contrib, folder, sh, until};
+use crate::harness::{Exporter, FakeW, contrib, folder, sh, until, until_ready};
 use crate::prometheus::Prometheus;
 use crate::sshd::free_port;
 
@@ -62,7 +62,8 @@ impl Nginx {
             folder.display()
         );
         fs::write(folder.join("nginx.conf"), main).unwrap();
-        let log = fs::File::create(folder.join("log")).unwrap();
+        let log = folder.join("log");
+        let output = fs::File::create(&log).unwrap();
         let mut command = Command::new("nginx");
         command
             .arg("-p")
@@ -71,11 +72,9 @@ impl Nginx {
             .arg(folder.join("nginx.conf"))
             .args(["-e", "stderr"]);
         let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
         let mut nginx = Nginx { process, port, folder };
-        until("nginx", || {
-            let ended = nginx.process.try_wait().unwrap();
-            assert!(ended.is_none(), "{}", fs::read_to_string(nginx.folder.join("log")).unwrap());
+        until_ready("nginx", &mut nginx.process, &log, || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         nginx

@@ -83,10 +83,10 @@ fn masked(line: &str) -> String {
     let is_figure = |char: char| char.is_ascii_digit() || char == '.';
     let mut masked = String::new();
     for char in line.chars() {
-        match is_figure(char) {
-            false => masked.push(char),
-            true if masked.ends_with('0') => {}
-            true => masked.push('0'),
+        if !is_figure(char) {
+            masked.push(char);
+        } else if !masked.ends_with('0') {
+            masked.push('0');
         }
     }
     masked

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{PATIENCE, folder, until};
+use crate::harness::{PATIENCE, folder, until_ready};
 
 pub struct Sshd {
     process: Child,
@@ -69,14 +69,17 @@ impl Sshd {
             "PrintMotd=no".to_owned(),
             "PrintLastLog=no".to_owned(),
         ];
-        let log = File::create(folder.join("sshd.log")).unwrap();
+        let log = folder.join("sshd.log");
+        let output = File::create(&log).unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
         command
             .args(["-D", "-e", "-f", "/dev/null"])
             .args(options.iter().flat_map(|option| ["-o", option]));
-        let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        let sshd = Sshd { process, folder, keys, port, users: Mutex::default() };
-        until("sshd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let process = command.stdin(Stdio::null()).stderr(output).spawn().unwrap();
+        let mut sshd = Sshd { process, folder, keys, port, users: Mutex::default() };
+        until_ready("sshd", &mut sshd.process, &log, || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         sshd
     }
 

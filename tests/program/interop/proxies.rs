@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Answer, Exporter, FakeW, PATIENCE, folder, signal, until},
+    harness::{Answer, Exporter, FakeW, PATIENCE, folder, signal, until, until_ready},
     sshd::free_port,
 };
 
@@ -64,13 +64,13 @@ struct Proxy {
 
 impl Proxy {
     fn start(command: &mut Command, folder: &Path, port: u16) -> Proxy {
-        let log = fs::File::create(folder.join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+        let log = folder.join("log");
+        let output = fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        command.process_group(0);
         let address = format!("127.0.0.1:{port}");
         let mut proxy = Proxy { process: command.spawn().unwrap(), address };
-        until("the proxy listens", || {
-            let ended = proxy.process.try_wait().unwrap();
-            assert!(ended.is_none(), "{}", fs::read_to_string(folder.join("log")).unwrap());
+        until_ready("the proxy", &mut proxy.process, &log, || {
             TcpStream::connect(&proxy.address).is_ok()
         });
         proxy

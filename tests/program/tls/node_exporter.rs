@@ -14,7 +14,7 @@ use super::{
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
 use crate::{
-    harness::{Answer, Exporter, FakeW, until},
+    harness::{Answer, Exporter, FakeW, until_ready},
     sshd::free_port,
 };
 
@@ -29,13 +29,11 @@ impl NodeExporter {
         let mut command = Command::new("prometheus-node-exporter");
         command.args(["--collector.disable-defaults", "--web.config.file", &files.web()]);
         command.args(["--web.listen-address", &address]).stdout(Stdio::null());
-        command.stderr(File::create(files.path("node_exporter.log")).unwrap());
+        let log = files.path("node_exporter.log");
+        command.stderr(File::create(&log).unwrap());
         let process = command.spawn().unwrap();
         let mut node_exporter = NodeExporter { process, address };
-        until("node_exporter listens", || {
-            let ended = node_exporter.process.try_wait().unwrap();
-            let log = || std::fs::read_to_string(files.path("node_exporter.log")).unwrap();
-            assert!(ended.is_none(), "{}", log());
+        until_ready("node_exporter", &mut node_exporter.process, &log, || {
             TcpStream::connect(&node_exporter.address).is_ok()
         });
         node_exporter
