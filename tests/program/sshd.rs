@@ -144,7 +144,10 @@ impl Drop for Sshd {
         let users = self.users.get_mut().unwrap_or_else(PoisonError::into_inner);
         for user in users {
             let quietly = |command: &mut Command| command.stderr(Stdio::null()).status();
-            let _ = quietly(Command::new("pkill").args(["-KILL", "-u", user]));
+            // Not in the containers of other tests, whose users can have the same number.
+            let own = std::process::id().to_string();
+            let here = ["--ns", &own, "--nslist", "pid", "-KILL", "-u", user];
+            let _ = quietly(Command::new("pkill").args(here));
             // 8: a process of the user is still ending. 6: there is no such user. A panic here, after a failed test, would end all tests.
             let began = Instant::now();
             while began.elapsed() < PATIENCE
