@@ -111,12 +111,16 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
+const TOO_FEW_DESCRIPTORS: &str = "there are too few file descriptors; raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)";
+const TOO_FEW_THREADS: &str =
+    "there are too few threads; raise the limit (ulimit -u, or TasksMax of the systemd unit)";
+
 /// Checks that the system provides the descriptors and threads that tiny_http needs. Without them, tiny_http panics in one of its threads.
 fn there_is_enough_for_tiny_http() -> Result<()> {
-    let one = stream_socket().context("there are too few file descriptors (ulimit -n)")?;
+    let one = stream_socket().context(TOO_FEW_DESCRIPTORS)?;
     // Three for the connection, one for the listener, and some that the rest of the start opens.
     let descriptors: io::Result<Vec<OwnedFd>> = (0..11).map(|_| one.try_clone()).collect();
-    descriptors.context("there are too few file descriptors (ulimit -n)")?;
+    descriptors.context(TOO_FEW_DESCRIPTORS)?;
     let threads: io::Result<Vec<_>> = (0..THREADS)
         .map(|_| {
             let (end, ended) = mpsc::channel::<()>();
@@ -126,7 +130,7 @@ fn there_is_enough_for_tiny_http() -> Result<()> {
             Ok((end, thread))
         })
         .collect();
-    for (end, thread) in threads.context("there are too few threads (ulimit -u)")? {
+    for (end, thread) in threads.context(TOO_FEW_THREADS)? {
         drop(end);
         let _ = thread.join();
     }
