@@ -1,6 +1,8 @@
-//! Measures what the exporter adds. Its answers are compared with a bare tiny_http server that returns constant data of the same size,
-//! and a scrape that runs `w` with `w` alone. If `EXPORTER_BEFORE` names the binary of another version, that is measured too. All sides
-//! run alternately on one core, with the client on another. It also measures the time from the start to the first answer.
+//! Measures what the exporter adds. Its answers are compared with a bare tiny_http server that
+//! returns constant data of the same size, and a scrape that runs `w` with `w` alone. If
+//! `EXPORTER_BEFORE` names the binary of another version, that is measured too. All sides run
+//! alternately on one core, with the client on another. It also measures the time from the start to
+//! the first answer.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -123,7 +125,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts the server on the other core. Its first line ends with its address, and perhaps a path.
+    /// Starts the server on the other core. Its first line ends with its address, and perhaps a
+    /// path.
     fn start(mut command: Command) -> Server {
         run_on(SERVER_CORE);
         let child = command.stderr(Stdio::piped()).spawn();
@@ -197,7 +200,8 @@ fn kept(address: SocketAddr, clients: usize, scrapes: usize) -> Vec<Duration> {
     })
 }
 
-/// Runs `w` as the exporter does. With the full path and a new environment, std starts a program by `posix_spawn`.
+/// Runs `w` as the exporter does. With the full path and a new environment, std starts a program by
+/// `posix_spawn`.
 fn w(program: &str) {
     let output = Command::new(program)
         .arg("-i")

@@ -1,5 +1,6 @@
-//! Measures the steps from the output of `w` to the answer: reading a table, finding its sessions, rendering them, and serving a cached
-//! answer. The tables have 1 to 20,000 rows. A row should cost the same in all of them, so the report gives the time per row.
+//! Measures the steps from the output of `w` to the answer: reading a table, finding its sessions,
+//! rendering them, and serving a cached answer. The tables have 1 to 20,000 rows. A row should cost
+//! the same in all of them, so the report gives the time per row.
 
 #![allow(clippy::expect_used)]
 // criterion's macro makes a public function.

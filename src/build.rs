@@ -1,4 +1,5 @@
-//! Passes the target and the compiler's version to the program, for `--version` and `exporter_build_info`.
+//! Passes the target and the compiler's version to the program, for `--version` and
+//! `exporter_build_info`.
 
 use std::{env, process::Command};
 

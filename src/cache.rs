@@ -22,7 +22,8 @@ impl Cache {
         Cache { interval, clock, collector, latest: None }
     }
 
-    /// The last result, if it may answer a request that was read at this time: it is younger than the interval, or newer than the request.
+    /// The last result, if it may answer a request that was read at this time: it is younger than
+    /// the interval, or newer than the request.
     pub fn fresh(&self, read_at: Instant) -> Option<&Snapshot> {
         self.latest.as_ref().filter(|snapshot| {
             let ended = snapshot.ended.instant;
@@ -30,7 +31,8 @@ impl Cache {
         })
     }
 
-    /// Runs `w` and keeps the result; `None` if nobody waits for it any more. Calls `meanwhile` every few milliseconds.
+    /// Runs `w` and keeps the result; `None` if nobody waits for it any more. Calls `meanwhile`
+    /// every few milliseconds.
     pub fn refresh(
         &mut self,
         meanwhile: &mut dyn FnMut(&mut History) -> Next,
@@ -56,7 +58,8 @@ mod tests {
         clock::Moment, command::child::Meanwhile, metrics::Options, session::CommandShown,
     };
 
-    /// A cache with a `w` that prints an empty table, a clock that can be set, and the number of runs.
+    /// A cache with a `w` that prints an empty table, a clock that can be set, and the number of
+    /// runs.
     fn cache(interval: Duration) -> (Cache, Rc<Cell<Moment>>, Rc<Cell<u32>>) {
         let start = Moment { instant: Instant::now(), unix: Duration::from_secs(1_000_000) };
         let (time, runs) = (Rc::new(Cell::new(start)), Rc::new(Cell::new(0)));

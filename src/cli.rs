@@ -1,5 +1,5 @@
-//! The settings: from flags, environment variables or defaults. Users write flags with dots. argh cannot have dots in names, so it sees
-//! them with dashes.
+//! The settings: from flags, environment variables or defaults. Users write flags with dots. argh
+//! cannot have dots in names, so it sees them with dashes.
 
 mod value;
 
@@ -32,8 +32,9 @@ struct Flag {
     help: &'static str,
 }
 
-/// Makes three things from one row per flag: argh's struct, the struct of values, and the list of flags. A row's first word must be
-/// the flag's name with `_` for `.` and `-`, because argh makes the flag from it.
+/// Makes three things from one row per flag: argh's struct, the struct of values, and the list of
+/// flags. A row's first word must be the flag's name with `_` for `.` and `-`, because argh makes
+/// the flag from it.
 macro_rules! flags {
     ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
         /// Serves who is logged in as Prometheus metrics.
@@ -126,10 +127,12 @@ pub struct Config {
     pub access: Option<Access>,
 }
 
-/// Reads the arguments, without the program's name, and the environment variables, which `variable` returns.
+/// Reads the arguments, without the program's name, and the environment variables, which `variable`
+/// returns.
 ///
 /// # Errors
-/// An unknown flag, or a missing or unusable value: one line that names the flag or variable, the value, and what was expected.
+/// An unknown flag, or a missing or unusable value: one line that names the flag or variable, the
+/// value, and what was expected.
 pub fn parse(
     arguments: impl Iterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -171,8 +174,9 @@ fn config(values: Values) -> Config {
     }
 }
 
-/// Reads the value of the flag, or of the environment variable if the flag is absent, or the default if both are. The error names where
-/// the value came from. An empty variable, as compose files often set it, counts as unset, unless the setting can be empty (the prefix).
+/// Reads the value of the flag, or of the environment variable if the flag is absent, or the
+/// default if both are. The error names where the value came from. An empty variable, as compose
+/// files often set it, counts as unset, unless the setting can be empty (the prefix).
 fn setting<T>(
     flag: &str,
     name: &str,
@@ -190,8 +194,9 @@ fn setting<T>(
     read(&value).with_context(|| format!("{source} {value:?}"))
 }
 
-/// Converts the arguments for argh: splits `--flag=value`, replaces the dots, and gives `--metrics.with-timestamp` its value if it has none.
-/// `None` if the help is asked for, whatever follows.
+/// Converts the arguments for argh: splits `--flag=value`, replaces the dots, and gives
+/// `--metrics.with-timestamp` its value if it has none. `None` if the help is asked for, whatever
+/// follows.
 fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Option<Vec<String>>> {
     let mut undotted = Vec::new();
     let mut arguments = arguments.peekable();

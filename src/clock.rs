@@ -1,4 +1,5 @@
-//! The system's clocks. Only this module reads the date; time limits are measured with `Instant` where they apply.
+//! The system's clocks. Only this module reads the date; time limits are measured with `Instant`
+//! where they apply.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,5 +1,5 @@
-//! Runs `w` for a scrape, reads its table, finds the sessions, counts the run, and logs what changed. Other modules own the sockets and the
-//! cache.
+//! Runs `w` for a scrape, reads its table, finds the sessions, counts the run, and logs what
+//! changed. Other modules own the sockets and the cache.
 
 use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
 
@@ -27,7 +27,8 @@ pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
 /// Finds out what `w` can see. The argument is whether `w` counted more users than it listed.
 pub type Look = fn(bool) -> Visibility;
 
-/// The result of one run, which is served until the next run. Each format is rendered at the first request for it.
+/// The result of one run, which is served until the next run. Each format is rendered at the first
+/// request for it.
 #[derive(Debug)]
 pub struct Snapshot {
     /// When the run began.
@@ -53,7 +54,8 @@ pub struct Listing {
     pub users_reported: Option<u64>,
     /// What `w` could see; `None` if the command is not this host's `w`.
     pub visibility: Option<Visibility>,
-    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login times.
+    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login
+    /// times.
     pub in_utc: bool,
 }
 
@@ -128,13 +130,15 @@ impl Collector {
         Collector { run_w, history }
     }
 
-    /// Also finds out at each run what `w` can see. Only for this host's `w`, which sees what this process sees.
+    /// Also finds out at each run what `w` can see. Only for this host's `w`, which sees what this
+    /// process sees.
     pub fn looking(mut self, look: Look) -> Collector {
         self.history.look = Some(look);
         self
     }
 
-    /// Runs `w` and returns the result, good or bad; `None` if nobody waits for it any more. Calls `meanwhile` every few milliseconds.
+    /// Runs `w` and returns the result, good or bad; `None` if nobody waits for it any more. Calls
+    /// `meanwhile` every few milliseconds.
     pub fn collect(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
         let Collector { run_w, history } = self;
         history.began = (history.clock)();

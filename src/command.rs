@@ -1,4 +1,5 @@
-//! Finds, starts and runs the command, which is `w` unless the user sets another, and judges how it ended. The output is read elsewhere.
+//! Finds, starts and runs the command, which is `w` unless the user sets another, and judges how it
+//! ended. The output is read elsewhere.
 
 pub mod child;
 
@@ -70,8 +71,8 @@ impl Outcome {
     }
 }
 
-/// Whether a command is this host's `w`, which sees what the exporter sees. A command that connects to another host, enters a container
-/// or runs a script of another name is not.
+/// Whether a command is this host's `w`, which sees what the exporter sees. A command that connects
+/// to another host, enters a container or runs a script of another name is not.
 pub fn is_plain_w(command: &str) -> bool {
     let program = command.split_ascii_whitespace().next().unwrap_or_default();
     program.rsplit('/').next() == Some("w")
@@ -109,10 +110,12 @@ impl W {
         W { words, timeout, running, without_option: false }
     }
 
-    /// Runs the command and returns its output. Calls `meanwhile` every few milliseconds while it runs.
+    /// Runs the command and returns its output. Calls `meanwhile` every few milliseconds while it
+    /// runs.
     ///
     /// # Errors
-    /// It cannot be started, exits with a status other than 0, exceeds the timeout, prints too much, or nobody waits for it any more.
+    /// It cannot be started, exits with a status other than 0, exceeds the timeout, prints too
+    /// much, or nobody waits for it any more.
     pub fn run(&mut self, meanwhile: &mut Meanwhile) -> Result<Vec<u8>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let (program, arguments) =
@@ -176,16 +179,16 @@ impl W {
 }
 
 impl Ended {
-    /// Whether it refused an option, as BusyBox and procps 3.2 refuse `-i`: a status other than 0, a message about the option or the
-    /// usage, and no table. The usage can be on either stream.
+    /// Whether it refused an option, as BusyBox and procps 3.2 refuse `-i`: a status other than 0,
+    /// a message about the option or the usage, and no table. The usage can be on either stream.
     fn refused_option(&self) -> bool {
         let usage = self.stdout.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"usage"));
         let complains = says(&self.stderr, "option") || says(&self.stderr, "usage");
         !self.status.success() && (usage || (self.stdout.is_empty() && complains))
     }
 
-    /// Whether it failed because something ended while it ran. procps with logind lists the sessions first and then reads each of them.
-    /// uutils' `w` does so with processes.
+    /// Whether it failed because something ended while it ran. procps with logind lists the
+    /// sessions first and then reads each of them. uutils' `w` does so with processes.
     fn lost_a_race(&self) -> bool {
         let session = says(&self.stderr, "session") && says(&self.stderr, "failed");
         let user = says(&self.stderr, "get user name failed");
@@ -216,7 +219,8 @@ fn says(text: &[u8], words: &str) -> bool {
 
 fn command(program: &str, arguments: &[String]) -> Result<Command> {
     let path = env::var_os("PATH");
-    // By its path: to look up a name in a changed environment, std would fork instead of calling posix_spawn.
+    // By its path: to look up a name in a changed environment, std would fork instead of calling
+    // posix_spawn.
     let mut command = Command::new(find(program, path.as_ref())?);
     command
         .arg0(program)

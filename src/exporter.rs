@@ -1,4 +1,5 @@
-//! The loop. It takes one request after the other, routes it, and answers it from the cache or runs `w`. Only this loop runs `w`.
+//! The loop. It takes one request after the other, routes it, and answers it from the cache or runs
+//! `w`. Only this loop runs `w`.
 
 use std::{
     convert::Infallible,
@@ -28,7 +29,8 @@ use crate::{
     visibility::Visibility,
 };
 
-/// How long a stop waits for answers in progress. Then `w` is killed, and requests that waited for it get the same time again.
+/// How long a stop waits for answers in progress. Then `w` is killed, and requests that waited for
+/// it get the same time again.
 const STOP_TIME: Duration = Duration::from_millis(400);
 
 /// Runs `w` once and returns the result.
@@ -48,7 +50,8 @@ pub fn once(config: &Config) -> Result<Snapshot> {
 /// Serves until a signal says to stop.
 ///
 /// # Errors
-/// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot go on.
+/// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot
+/// go on.
 pub fn serve(config: Config) -> Result<ExitCode> {
     let running = Running::default();
     let collector = collector(&config, &running);
@@ -82,7 +85,8 @@ fn system_clock() -> Clock {
     Box::new(clock::system)
 }
 
-/// Accepts no new connections, finishes the answers in progress, and ends the process within a second.
+/// Accepts no new connections, finishes the answers in progress, and ends the process within a
+/// second.
 fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
     log::info(&format!("stopping on {signal}"));
     accepting.stop();
@@ -157,8 +161,8 @@ impl Exporter {
         }
     }
 
-    /// Runs `w` and answers all requests that arrived before it ended. A request that cannot wait so long is answered in time, without
-    /// sessions.
+    /// Runs `w` and answers all requests that arrived before it ended. A request that cannot wait
+    /// so long is answered in time, without sessions.
     fn answer_after_run(&mut self, route: Route, first: Request) -> Result<()> {
         let mut waiting = vec![(route, first)];
         let mut lost = Ok(());
@@ -189,7 +193,8 @@ impl Site {
         }
     }
 
-    /// Takes the requests that have arrived while `w` runs. Forgets clients that have hung up, except the first: its run continues.
+    /// Takes the requests that have arrived while `w` runs. Forgets clients that have hung up,
+    /// except the first: its run continues.
     fn take_arrived(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
         let mut is_first = true;
         waiting.retain(|(_, request)| std::mem::take(&mut is_first) || request.is_awaited());

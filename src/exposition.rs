@@ -1,6 +1,7 @@
 //! Writes the text exposition formats: Prometheus' 0.0.4 and OpenMetrics 1.0.
 //!
-//! Sources: "Exposition formats" in Prometheus' documentation, and the OpenMetrics 1.0 specification.
+//! Sources: "Exposition formats" in Prometheus' documentation, and the OpenMetrics 1.0
+//! specification.
 
 use std::{io::Write, time::Duration};
 
@@ -22,8 +23,8 @@ impl Format {
         }
     }
 
-    /// What an `Accept` header asks for. It is OpenMetrics 1.0 only if the header names it, with a weight that is not below that of any text
-    /// named before it. Without the header it is text.
+    /// What an `Accept` header asks for. It is OpenMetrics 1.0 only if the header names it, with a
+    /// weight that is not below that of any text named before it. Without the header it is text.
     pub fn accepted(accept: &str) -> Format {
         let mut best = (0, Format::Text);
         for range in accept.split(',') {
@@ -66,7 +67,8 @@ pub enum Kind {
     Gauge,
     /// A value that only goes up; the name ends in `_total`.
     Counter,
-    /// Always 1, for its labels; the name ends in `_info`. Text has no such type and calls it a gauge.
+    /// Always 1, for its labels; the name ends in `_info`. Text has no such type and calls it a
+    /// gauge.
     Info,
 }
 
@@ -77,7 +79,8 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An empty answer, with room for that many bytes if there is enough memory. It grows if it needs more.
+    /// An empty answer, with room for that many bytes if there is enough memory. It grows if it
+    /// needs more.
     pub fn new(format: Format, room: usize) -> Exposition {
         let mut out = Vec::new();
         // Without it, the answer grows in steps.
@@ -85,8 +88,8 @@ impl Exposition {
         Exposition { format, out }
     }
 
-    /// Begins a family, by its name in the text format. Its HELP and TYPE are written with its first sample. Without samples, nothing is
-    /// written.
+    /// Begins a family, by its name in the text format. Its HELP and TYPE are written with its
+    /// first sample. Without samples, nothing is written.
     ///
     /// A `timestamp`, the time since the Unix epoch, is put after each of its samples.
     pub fn family<'w>(
@@ -123,7 +126,8 @@ impl Exposition {
         if value.is_infinite() {
             self.put(if value.is_sign_positive() { "+Inf" } else { "-Inf" });
         } else if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
-            // Most values are whole, and an integer is written several times faster. In range, so nothing is cut.
+            // Most values are whole, and an integer is written several times faster. In range, so
+            // nothing is cut.
             let _ = write!(self.out, "{}", value as u64);
         } else {
             // Writing to a vector does not fail.
@@ -174,7 +178,8 @@ impl Exposition {
     }
 }
 
-/// Appends a text with `\`, line feed and, if asked, `"` escaped. All three are single bytes in UTF-8 and part of no other character.
+/// Appends a text with `\`, line feed and, if asked, `"` escaped. All three are single bytes in
+/// UTF-8 and part of no other character.
 fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quote && *byte == b'"');
     let mut rest = text.as_bytes();
@@ -188,7 +193,8 @@ fn put_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
     out.extend_from_slice(rest);
 }
 
-/// The labels of a sample as both formats write them. They are made once for all families that have them.
+/// The labels of a sample as both formats write them. They are made once for all families that have
+/// them.
 pub struct Labels(Vec<u8>);
 
 impl Labels {

@@ -1,5 +1,5 @@
-//! The landing page: shows people who is logged in. Everything that came from `w` is escaped, and isolated so that it cannot change the
-//! direction of the text around it.
+//! The landing page: shows people who is logged in. Everything that came from `w` is escaped, and
+//! isolated so that it cannot change the direction of the text around it.
 
 use std::{
     cell::RefCell,
@@ -257,7 +257,8 @@ fn turns_direction(char: char) -> bool {
     matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Displays text with HTML's special characters escaped. Control characters, and those that change the direction of text, become visible.
+/// Displays text with HTML's special characters escaped. Control characters, and those that change
+/// the direction of text, become visible.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -302,7 +303,8 @@ mod tests {
         assert!(SECURITY_POLICY.contains(&format!("style-src 'sha256-{hash}='")), "{hash}=");
     }
 
-    /// The relative luminance of `#rgb` or `#rrggbb`, as the Web Content Accessibility Guidelines (WCAG 2.2) define it.
+    /// The relative luminance of `#rgb` or `#rrggbb`, as the Web Content Accessibility Guidelines
+    /// (WCAG 2.2) define it.
     fn luminance(colour: &str) -> f64 {
         let digits = colour.strip_prefix('#').unwrap();
         let channel = |number: usize| {

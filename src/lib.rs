@@ -1,4 +1,5 @@
-//! Serves who is logged in as Prometheus metrics. A scrape runs `w`, reads its table, and renders it as metrics.
+//! Serves who is logged in as Prometheus metrics. A scrape runs `w`, reads its table, and renders
+//! it as metrics.
 //!
 //! The path of a request:
 //!
@@ -9,8 +10,8 @@
 //!                                   collector: command → table → session → metrics → exposition
 //! ```
 //!
-//! The loop owns the cache, and the cache owns the collector, so they need no locks. Only the loop runs `w`. The functions that read tables
-//! and render metrics use no process, clock or socket.
+//! The loop owns the cache, and the cache owns the collector, so they need no locks. Only the loop
+//! runs `w`. The functions that read tables and render metrics use no process, clock or socket.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -1,4 +1,5 @@
-//! The log: one line per event, on standard error. Lines have time and level, except in the journal, which adds its own.
+//! The log: one line per event, on standard error. Lines have time and level, except in the
+//! journal, which adds its own.
 
 use std::{
     env,
@@ -9,8 +10,8 @@ use rustix::fs::fstat;
 
 use crate::{clock, table::civil::utc};
 
-/// Logs what the program does. Control characters in the message are escaped, so output of `w` or a client's request cannot start a new
-/// line or move a terminal's cursor.
+/// Logs what the program does. Control characters in the message are escaped, so output of `w` or a
+/// client's request cannot start a new line or move a terminal's cursor.
 pub fn info(message: &str) {
     write(&format!("{}{message}", prefix("INFO")));
 }
@@ -52,8 +53,8 @@ fn prefix(level: &str) -> String {
     }
 }
 
-/// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`. The variable alone is not enough: processes inherit it
-/// even if their standard error goes somewhere else.
+/// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`. The variable alone
+/// is not enough: processes inherit it even if their standard error goes somewhere else.
 fn is_journal() -> bool {
     let (Ok(stream), Ok(stat)) = (env::var("JOURNAL_STREAM"), fstat(io::stderr())) else {
         return false;

@@ -1,5 +1,5 @@
-//! Reads the flags, then serves or prints once. The exit status is 2 if the user must change a setting, and 1 if the system did not provide
-//! what is needed.
+//! Reads the flags, then serves or prints once. The exit status is 2 if the user must change a
+//! setting, and 1 if the system did not provide what is needed.
 
 use std::{
     env,

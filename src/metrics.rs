@@ -49,8 +49,8 @@ pub struct Scrape<'s> {
     pub process: Option<ProcessUse>,
 }
 
-/// Bytes for the samples that are always there, and for those of a session with labels of usual length. An answer that grows in steps is
-/// copied at each step.
+/// Bytes for the samples that are always there, and for those of a session with labels of usual
+/// length. An answer that grows in steps is copied at each step.
 const ROOM: usize = 4096;
 const ROOM_PER_SESSION: usize = 512;
 
@@ -168,7 +168,8 @@ impl Writer<'_> {
         });
     }
 
-    /// Writes a family with one sample for all sessions that share ip, user and tty, if they have a value.
+    /// Writes a family with one sample for all sessions that share ip, user and tty, if they have a
+    /// value.
     fn each(
         &mut self,
         groups: &[Group],
@@ -259,8 +260,8 @@ impl Writer<'_> {
         );
     }
 
-    /// The standard set, with the help texts of the official client libraries. It is as old as the rest of the answer, so a cached answer
-    /// costs nothing.
+    /// The standard set, with the help texts of the official client libraries. It is as old as the
+    /// rest of the answer, so a cached answer costs nothing.
     fn process(&mut self, used: ProcessUse) {
         let families = [
             (
@@ -302,8 +303,8 @@ impl Writer<'_> {
     }
 }
 
-/// The number nearest to the duration, in whole microseconds: 2.28 s is written as 2.28. Seconds and a fraction, each rounded, may add
-/// up to its neighbour.
+/// The number nearest to the duration, in whole microseconds: 2.28 s is written as 2.28. Seconds
+/// and a fraction, each rounded, may add up to its neighbour.
 fn seconds(duration: Duration) -> f64 {
     match duration.subsec_micros() {
         0 => duration.as_secs() as f64,

@@ -1,4 +1,5 @@
-//! What the exporter itself uses: the values of the standard `process_*` metrics, from Linux's /proc.
+//! What the exporter itself uses: the values of the standard `process_*` metrics, from Linux's
+//! /proc.
 
 use std::{fs, sync::OnceLock};
 
@@ -27,10 +28,12 @@ pub struct ProcessUse {
 }
 
 impl ProcessUse {
-    /// Reads the values; `None` without /proc, for example in a container that contains only the binary.
+    /// Reads the values; `None` without /proc, for example in a container that contains only the
+    /// binary.
     pub fn read() -> Option<ProcessUse> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name in parentheses can contain blanks. The fields after it cannot; proc(5) numbers them from 3.
+        // The name in parentheses can contain blanks. The fields after it cannot; proc(5) numbers
+        // them from 3.
         let (_, figures) = stat.rsplit_once(") ")?;
         let figures: Vec<&str> = figures.split_whitespace().collect();
         let figure = |number: usize| figures.get(number - 3)?.parse::<f64>().ok();
@@ -49,7 +52,8 @@ impl ProcessUse {
     }
 }
 
-/// Since Linux 6.2 the size of /proc/self/fd is the number of descriptors. Before, it is 0, and they must be counted.
+/// Since Linux 6.2 the size of /proc/self/fd is the number of descriptors. Before, it is 0, and
+/// they must be counted.
 fn open_fds() -> Option<f64> {
     match fs::metadata("/proc/self/fd").ok()?.len() {
         // One of them reads the directory.
@@ -58,7 +62,8 @@ fn open_fds() -> Option<f64> {
     }
 }
 
-/// When the machine started, in Unix seconds. Read once, so that setting the clock does not change the start time.
+/// When the machine started, in Unix seconds. Read once, so that setting the clock does not change
+/// the start time.
 fn boot_time() -> Option<f64> {
     static BOOT_TIME: OnceLock<Option<f64>> = OnceLock::new();
     *BOOT_TIME.get_or_init(|| {

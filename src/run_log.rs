@@ -1,5 +1,5 @@
-//! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something, or can see it again. A state that
-//! lasts is logged once.
+//! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something,
+//! or can see it again. A state that lasts is logged once.
 
 use crate::{
     command::{Failure, FailureKind},
@@ -14,7 +14,8 @@ use crate::{
 pub(crate) struct RunLog {
     failing: Option<FailureKind>,
     unseen: Vec<&'static str>,
-    /// `w` counts more users than it lists, for no known reason. Logged only once, because this changes with every session.
+    /// `w` counts more users than it lists, for no known reason. Logged only once, because this
+    /// changes with every session.
     leftovers_logged: bool,
     without_from: bool,
     not_in_utc: bool,

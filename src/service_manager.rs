@@ -16,9 +16,9 @@ use anyhow::{Context, Result};
 
 use crate::log;
 
-/// Notifies the service manager, if there is one, that the exporter answers and handles signals. Until then, `systemctl start` waits; if
-/// the exporter exits before, `systemctl start` fails. The protocol is that of sd_notify(3): a datagram to the socket that
-/// `NOTIFY_SOCKET` names.
+/// Notifies the service manager, if there is one, that the exporter answers and handles signals.
+/// Until then, `systemctl start` waits; if the exporter exits before, `systemctl start` fails. The
+/// protocol is that of sd_notify(3): a datagram to the socket that `NOTIFY_SOCKET` names.
 pub(crate) fn ready() {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket, b"READY=1") {

@@ -47,8 +47,8 @@ pub enum CommandShown {
     Full,
 }
 
-/// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login times if the table's clock does not show the
-/// time of the run in UTC.
+/// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login
+/// times if the table's clock does not show the time of the run in UTC.
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
     let utc = table.is_of(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
@@ -83,8 +83,8 @@ fn text(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes).into()
 }
 
-/// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged in.
-/// It has no address. A row with an address is a login, whatever it runs.
+/// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged
+/// in. It has no address. A row with an address is a login, whatever it runs.
 fn is_service_manager(row: &Row) -> bool {
     let Some((program, arguments)) = row.what.and_then(first_word) else {
         return false;
@@ -101,7 +101,8 @@ fn first_word(what: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&what[..end], &what[end + 1..]))
 }
 
-/// Local are `-`, nothing, X displays, tmux, screen, terminals and display managers of this host; everything else is remote.
+/// Local are `-`, nothing, X displays, tmux, screen, terminals and display managers of this host;
+/// everything else is remote.
 fn origin(from: &[u8]) -> Origin {
     // `:0` and `:pts/3:S.0` are displays; `::1` and `::ffff:192.0.2.9` are addresses.
     let display = from.starts_with(b":") && !from.starts_with(b"::");
@@ -126,7 +127,8 @@ fn is_terminal(name: &[u8]) -> bool {
         || unnumbered.strip_prefix(b"tty").is_some_and(serial)
 }
 
-/// The name of the program in a command line: `-bash` is bash, `/usr/bin/vim x` is vim, `sshd: eve@notty` is sshd.
+/// The name of the program in a command line: `-bash` is bash, `/usr/bin/vim x` is vim, `sshd:
+/// eve@notty` is sshd.
 fn program_name(what: &[u8]) -> &[u8] {
     let leading = what.iter().take_while(|&&byte| byte == b' ').count();
     let what = &what[leading..];

@@ -8,8 +8,8 @@ use signal_hook::{
     iterator::Signals,
 };
 
-/// Calls `stop` with the signal's name on SIGTERM, SIGINT or SIGHUP, in a separate thread. This also works for PID 1, which signals do not
-/// end by default.
+/// Calls `stop` with the signal's name on SIGTERM, SIGINT or SIGHUP, in a separate thread. This
+/// also works for PID 1, which signals do not end by default.
 ///
 /// # Errors
 /// No handler for the signals can be installed.

@@ -1,6 +1,8 @@
-//! The table that `w` prints: the layout that its header stands for, and its rows. This module knows bytes and columns, not their use.
+//! The table that `w` prints: the layout that its header stands for, and its rows. This module
+//! knows bytes and columns, not their use.
 //!
-//! A table is read exactly or refused. In every row, each column must be where the header puts it, in a form that the program can print.
+//! A table is read exactly or refused. In every row, each column must be where the header puts it,
+//! in a form that the program can print.
 
 mod bsd;
 mod busybox;
@@ -48,8 +50,8 @@ impl Table<'_> {
         self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
     }
 
-    /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login times are from another zone or another
-    /// day, and no session gets one.
+    /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login
+    /// times are from another zone or another day, and no session gets one.
     pub fn is_of(&self, run: Span) -> bool {
         self.clock.is_none_or(|clock| clock.agrees_with(run))
     }
@@ -91,7 +93,8 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     Ok(Table { users_reported: users, clock, shows_from: layout.shows_from(), rows })
 }
 
-/// Reads all rows in the first layout that fits all of them. The error is about the layout that fits furthest.
+/// Reads all rows in the first layout that fits all of them. The error is about the layout that
+/// fits furthest.
 fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     let mut furthest = None;
     for layout in &head.layouts {
@@ -116,7 +119,8 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     bail!("row {row} does not fit the header in column {column}")
 }
 
-/// How many rows there can be at most, because only the last column of a row can be shorter than its header. Garbage can have many more lines.
+/// How many rows there can be at most, because only the last column of a row can be shorter than
+/// its header. Garbage can have many more lines.
 fn most_rows(head: &Head) -> usize {
     let shortest_row = head.header.len() - "WHAT".len();
     head.rows.map_or(0, <[u8]>::len) / shortest_row
@@ -151,7 +155,8 @@ fn lines(mut text: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
 /// The first line, and what follows its line feed, if there is one.
 fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut rest = bytes;
-    // Most of a row is blanks. This finds its end by many bytes at a time. Reading memory does not fail.
+    // Most of a row is blanks. This finds its end by many bytes at a time. Reading memory does not
+    // fail.
     let length = rest.skip_until(b'\n').unwrap_or(0);
     let line = &bytes[..length];
     match line.strip_suffix(b"\n") {

@@ -1,4 +1,5 @@
-//! Checks whether this process, and so the `w` that it starts, can see what it needs. The three checks are cheap and need no privileges.
+//! Checks whether this process, and so the `w` that it starts, can see what it needs. The three
+//! checks are cheap and need no privileges.
 
 use std::fs::{self, File};
 
@@ -6,7 +7,8 @@ use std::fs::{self, File};
 const UTMP: &str = "/run/utmp";
 const LOGIND: &str = "/run/systemd/sessions";
 
-/// The initial PID namespace of a machine always has this number (`PROC_PID_INIT_INO`, `include/uapi/linux/nsfs.h`).
+/// The initial PID namespace of a machine always has this number (`PROC_PID_INIT_INO`,
+/// `include/uapi/linux/nsfs.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What can be seen.
@@ -14,7 +16,8 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 pub struct Visibility {
     /// The files in which sessions are recorded: utmp or logind's.
     pub session_files: bool,
-    /// The processes of the host. False only if there is evidence, because a system container (LXC, WSL, nspawn) sees its own logins.
+    /// The processes of the host. False only if there is evidence, because a system container (LXC,
+    /// WSL, nspawn) sees its own logins.
     pub host_processes: bool,
     /// The processes of other users.
     pub other_users_processes: bool,

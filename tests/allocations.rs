@@ -1,4 +1,5 @@
-//! Counts the memory that a cached scrape allocates. The count is for the whole process, so this crate has only this test.
+//! Counts the memory that a cached scrape allocates. The count is for the whole process, so this
+//! crate has only this test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -60,7 +61,8 @@ fn serve(table: Vec<u8>) -> SocketAddr {
     address.recv().unwrap()
 }
 
-/// Sends a request, and reads the whole answer into memory that is already allocated. Returns its length.
+/// Sends a request, and reads the whole answer into memory that is already allocated. Returns its
+/// length.
 fn scrape(client: &mut TcpStream, buffer: &mut [u8]) -> usize {
     const LENGTH: &[u8] = b"Content-Length: ";
     client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

@@ -1,5 +1,6 @@
-//! Reads every capture of a real `w` in `fixtures/captures`, one test each. It compares the whole answer with the golden file of the same
-//! name, and the sessions with the facts that were recorded with the capture. A new capture needs no code.
+//! Reads every capture of a real `w` in `fixtures/captures`, one test each. It compares the whole
+//! answer with the golden file of the same name, and the sessions with the facts that were recorded
+//! with the capture. A new capture needs no code.
 //!
 //! `GOLDEN=rewrite cargo test --test captures` writes the golden files; `git diff` is the review.
 
@@ -84,7 +85,8 @@ impl Capture {
         fs::read(&self.path).unwrap()
     }
 
-    /// The program's answer for it, at the time when it was captured, without values that differ between machines.
+    /// The program's answer for it, at the time when it was captured, without values that differ
+    /// between machines.
     fn answer(&self) -> String {
         let (printed, status, taken) =
             (self.printed(), self.status, Duration::from_secs(self.taken));
@@ -193,7 +195,8 @@ impl Capture {
         truth == read || widths.iter().any(cut)
     }
 
-    /// The host, or its address with a display or an interface after it, up to a blank and cut to the column.
+    /// The host, or its address with a display or an interface after it, up to a blank and cut to
+    /// the column.
     fn is_from(&self, host: &str, address: &str, read: &str) -> bool {
         let printable = match host
             .split_once(|char: char| char == ' ' || char.is_control() || !char.is_ascii())
@@ -228,7 +231,8 @@ impl Capture {
         (login.unix..login.unix + step).contains(&truth["login_epoch"].as_i64().unwrap())
     }
 
-    /// The time since the terminal was used, plus or minus the seconds between the look at the terminal and the capture.
+    /// The time since the terminal was used, plus or minus the seconds between the look at the
+    /// terminal and the capture.
     fn is_idle(&self, truth: &Value, session: &Session) -> bool {
         let shows_idle = self.program() != "toybox-0.8.9";
         let used = truth["tty_atime_epoch"].as_f64();

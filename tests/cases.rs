@@ -1,5 +1,5 @@
-//! Reads every table in `fixtures/cases`, one test each, and compares the result with the `.read` file of the same name, which a person
-//! wrote. A new case needs no code.
+//! Reads every table in `fixtures/cases`, one test each, and compares the result with the `.read`
+//! file of the same name, which a person wrote. A new case needs no code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! An independent parser reads the answer back to the same labels, for any names of users, terminals, hosts and commands, in both formats.
-//! No sample appears twice.
+//! An independent parser reads the answer back to the same labels, for any names of users,
+//! terminals, hosts and commands, in both formats. No sample appears twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,5 @@
-//! Prints each layout with random fields, as the programs' sources do, and reads it back. The result must be the same.
+//! Prints each layout with random fields, as the programs' sources do, and reads it back. The
+//! result must be the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -26,7 +27,8 @@ struct Fields {
     what: String,
 }
 
-/// The texts of a column. They have no blanks at the ends, because those look like padding, and blanks inside only where a text is cut.
+/// The texts of a column. They have no blanks at the ends, because those look like padding, and
+/// blanks inside only where a text is cut.
 fn word(longest: usize) -> impl Strategy<Value = String> {
     proptest::string::string_regex(&format!("[!-~]{{1,{longest}}}")).unwrap()
 }
@@ -472,7 +474,8 @@ proptest! {
     fn uutils(short: bool, all in vec(uutils_fields(), 1..6), off in 0..3usize) {
         let printed = uutils_table(&all, short, all.len());
         let expected: Vec<Row> = all.iter().map(|fields| uutils_row(fields, short)).collect();
-        // If a terminal's name touches IDLE, their digits can be read in two ways. Then neither is used.
+        // If a terminal's name touches IDLE, their digits can be read in two ways. Then neither is
+        // used.
         let touches = short && all.iter().any(|fields| fields.tty.len() >= 9);
         if !touches || read(printed.as_bytes()).is_ok() {
             check(printed.as_bytes(), &expected)?;

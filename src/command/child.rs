@@ -23,13 +23,15 @@ use rustix::{
 
 use crate::lock::locked;
 
-/// The most bytes of standard output that are accepted: 50,000 sessions of procps, or 240,000 of the shortest rows.
+/// The most bytes of standard output that are accepted: 50,000 sessions of procps, or 240,000 of
+/// the shortest rows.
 pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
 /// The first bytes of standard error that are kept. The rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
 
-/// How long to wait for the end of a killed process. If it hangs in the kernel for longer, a later run collects it.
+/// How long to wait for the end of a killed process. If it hangs in the kernel for longer, a later
+/// run collects it.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
 /// How often the caller gets control while the process runs.
@@ -47,7 +49,8 @@ pub enum Next {
     GiveUp,
 }
 
-/// The process group of the current run, so that another thread can kill it when the exporter stops.
+/// The process group of the current run, so that another thread can kill it when the exporter
+/// stops.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<RunningState>>);
 
@@ -130,7 +133,8 @@ pub(crate) fn run(
     let group = Pid::from_child(&child);
     let read = read_both(&mut child, deadline, meanwhile);
     let ended = read.and_then(|read| wait_until(group, deadline, meanwhile).map(|()| read));
-    // This also kills processes that it started and left. Its leader is not collected yet, so the number still belongs to this group.
+    // This also kills processes that it started and left. Its leader is not collected yet, so the
+    // number still belongs to this group.
     kill_group(group);
     if ended.is_err() {
         has_ended_by(group, Instant::now() + KILL_GRACE);
@@ -260,7 +264,8 @@ fn wait_until(child: Pid, deadline: Instant, meanwhile: &mut Meanwhile) -> Resul
     Ok(())
 }
 
-/// Waits until a child has ended or the time is over, and returns whether it has ended. It is not collected yet.
+/// Waits until a child has ended or the time is over, and returns whether it has ended. It is not
+/// collected yet.
 fn has_ended_by(child: Pid, deadline: Instant) -> bool {
     // Without pidfd (Linux before 5.3, some sandboxes) this sleeps and looks again.
     let end = pidfd_open(child, PidfdFlags::empty()).ok();
@@ -290,8 +295,9 @@ fn kill_group(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Collects all children that have ended: a killed command, and, as PID 1 of a container, the processes that `w` leaves. Only one command
-/// runs at a time, so the exit status of no other is lost.
+/// Collects all children that have ended: a killed command, and, as PID 1 of a container, the
+/// processes that `w` leaves. Only one command runs at a time, so the exit status of no other is
+/// lost.
 fn collect_ended_children() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

@@ -1,5 +1,5 @@
-//! Who may come in, and how: TLS, client certificates and passwords, as the file of `--web.config.file` says. The file and those that
-//! it names are read again when they change.
+//! Who may come in, and how: TLS, client certificates and passwords, as the file of
+//! `--web.config.file` says. The file and those that it names are read again when they change.
 
 mod clients;
 mod config;
@@ -47,7 +47,8 @@ impl Access {
     /// Reads the file.
     ///
     /// # Errors
-    /// It or a file that it names can't be read, or holds what is not supported; the error names that.
+    /// It or a file that it names can't be read, or holds what is not supported; the error names
+    /// that.
     pub(crate) fn open(path: &Path) -> Result<Access> {
         let mut files = Files::default();
         let rules = Arc::new(config::read(path, &mut files)?);
@@ -86,7 +87,8 @@ impl Access {
         }
     }
 
-    /// The rules that are in force, read again if a file has changed. If they can't be used, the old ones stay.
+    /// The rules that are in force, read again if a file has changed. If they can't be used, the
+    /// old ones stay.
     fn rules(&self) -> Arc<Rules> {
         let mut latest = locked(&self.latest);
         if latest.files.have_changed() {

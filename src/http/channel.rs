@@ -1,4 +1,5 @@
-//! The connections' end of the channel to the loop. A connection sends its request and waits for the reply.
+//! The connections' end of the channel to the loop. A connection sends its request and waits for
+//! the reply.
 
 use std::{
     io::{self, Write},
@@ -113,7 +114,8 @@ impl Slot {
     }
 }
 
-/// Counts the requests that the loop has not answered, including those of clients that have hung up.
+/// Counts the requests that the loop has not answered, including those of clients that have hung
+/// up.
 #[derive(Default)]
 struct Permits {
     taken: Mutex<usize>,
@@ -125,7 +127,8 @@ pub(super) struct Permit(Arc<Permits>);
 
 impl Permits {
     fn take(self: &Arc<Permits>) -> Option<Permit> {
-        // Usually the loop answers many requests within this time. If it does not, it waits for `w`.
+        // Usually the loop answers many requests within this time. If it does not, it waits for
+        // `w`.
         let is_full = |taken: &mut usize| *taken >= MAX_WAITING;
         let taken = locked(&self.taken);
         let waited = self.freed.wait_timeout_while(taken, HANG_UP_CHECK, is_full);

@@ -1,4 +1,5 @@
-//! One connection, which has its own thread. It reads requests, gets the replies and writes them. Each step has a time limit.
+//! One connection, which has its own thread. It reads requests, gets the replies and writes them.
+//! Each step has a time limit.
 
 use std::{
     io, process,
@@ -41,7 +42,8 @@ pub(crate) struct Connection<'c> {
     access: Option<&'c Access>,
     /// Whether the client expects no body, because it has sent HEAD.
     to_head: bool,
-    /// Whether it was closed for reading, to make room. Then it does not show whether the client hangs up.
+    /// Whether it was closed for reading, to make room. Then it does not show whether the client
+    /// hangs up.
     is_evicted: bool,
     /// The bytes that were read and not yet parsed.
     unread: Vec<u8>,
@@ -108,7 +110,8 @@ impl<'c> Connection<'c> {
         }
     }
 
-    /// Reads the next request. Its head must be complete by the deadline. Without a deadline, the time starts with the first byte.
+    /// Reads the next request. Its head must be complete by the deadline. Without a deadline, the
+    /// time starts with the first byte.
     fn read_request(&mut self, mut deadline: Option<Instant>) -> Result<Request, End> {
         loop {
             // Empty lines before a request are ignored (RFC 9112, 2.2).
@@ -221,8 +224,8 @@ impl<'c> Connection<'c> {
         self.stream.write_all(head.as_bytes(), body)
     }
 
-    /// Reads and drops what the client still sends, for a limited time. If a connection is closed with unread bytes, the system resets it,
-    /// and the client may lose the answer (RFC 9112, 9.6).
+    /// Reads and drops what the client still sends, for a limited time. If a connection is closed
+    /// with unread bytes, the system resets it, and the client may lose the answer (RFC 9112, 9.6).
     fn linger(&mut self) {
         let deadline = Instant::now() + LINGER_TIME;
         if self.stream.end().is_err() {

@@ -1,4 +1,5 @@
-//! All open connections and their states, under one lock. If there are too many, this module chooses which one is closed.
+//! All open connections and their states, under one lock. If there are too many, this module
+//! chooses which one is closed.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -44,7 +45,8 @@ struct Entries {
     new_evictions: Evictions,
 }
 
-/// Counts new connections that were closed to make room, one less than `ATTACK_PAUSE` after another.
+/// Counts new connections that were closed to make room, one less than `ATTACK_PAUSE` after
+/// another.
 #[derive(Default)]
 struct Evictions {
     count: u32,
@@ -73,13 +75,15 @@ impl Connections {
         id
     }
 
-    /// Whether there are so many that a connection should end with its next answer. A client that reads `Connection: close` loses no
-    /// request. A client whose idle connection is closed while it sends one does.
+    /// Whether there are so many that a connection should end with its next answer. A client that
+    /// reads `Connection: close` loses no request. A client whose idle connection is closed while
+    /// it sends one does.
     pub(crate) fn are_many(&self) -> bool {
         locked(&self.entries).open.len() > MAX_KEPT_CONNECTIONS
     }
 
-    /// Sets the state of a connection and returns the state before. An evicted connection can only get an answer.
+    /// Sets the state of a connection and returns the state before. An evicted connection can only
+    /// get an answer.
     pub(crate) fn set(&self, id: u64, state: State) -> State {
         let mut entries = locked(&self.entries);
         let Some(entry) = entries.open.iter_mut().find(|entry| entry.id == id) else {
@@ -121,9 +125,10 @@ impl Connections {
 }
 
 impl Entries {
-    /// Closes a connection that has got its last answer; or the one that has been idle longest; or the one that has waited longest for its
-    /// first request; or the one whose client has read its answer for longest. Connections that were answered or accepted just before are
-    /// not closed, because their requests may be on the way.
+    /// Closes a connection that has got its last answer; or the one that has been idle longest; or
+    /// the one that has waited longest for its first request; or the one whose client has read its
+    /// answer for longest. Connections that were answered or accepted just before are not closed,
+    /// because their requests may be on the way.
     fn evict_one(&mut self) {
         // One at a time. The one before is about to leave.
         if self.open.iter().any(|entry| entry.state == State::Evicted) {
@@ -150,7 +155,8 @@ impl Entries {
                 State::Writing(_) => Shutdown::Both,
                 _ => Shutdown::Read,
             };
-            // The state is set before the shutdown, so that the thread sees either this state or the end of the stream.
+            // The state is set before the shutdown, so that the thread sees either this state or
+            // the end of the stream.
             entry.state = State::Evicted;
             let _ = entry.stream.shutdown(how);
         }

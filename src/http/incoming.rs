@@ -1,4 +1,5 @@
-//! The loop's end of the channel from the connections. tiny_http provides the requests; the replies go to the connections directly.
+//! The loop's end of the channel from the connections. tiny_http provides the requests; the replies
+//! go to the connections directly.
 
 use std::sync::{Arc, mpsc::Receiver};
 
@@ -49,7 +50,8 @@ impl Requests {
 
     fn with_question(&self, request: tiny_http::Request) -> Result<Request> {
         let path = request.url().to_owned();
-        // tiny_http must write nothing: nobody reads it. A request dropped with its writer would write, and first wait for earlier ones.
+        // tiny_http must write nothing: nobody reads it. A request dropped with its writer would
+        // write, and first wait for earlier ones.
         drop(request.into_writer());
         let asked = self
             .questions

@@ -1,9 +1,10 @@
-//! Starts tiny_http on a private Unix socket, the channel from the connections to the loop. [`super::channel`] is the connections' end of
-//! the channel, and [`super::incoming`] the loop's.
+//! Starts tiny_http on a private Unix socket, the channel from the connections to the loop.
+//! [`super::channel`] is the connections' end of the channel, and [`super::incoming`] the loop's.
 //!
-//! Clients can crash or block a tiny_http server on TCP: with too many connections, a reset, or a large `Content-Length`. Here, this
-//! process is its only client and sends only paths that were checked before. Replies do not go through the socket. So all clients that get
-//! the same body share its bytes, and the loop never waits for a slow client.
+//! Clients can crash or block a tiny_http server on TCP: with too many connections, a reset, or a
+//! large `Content-Length`. Here, this process is its only client and sends only paths that were
+//! checked before. Replies do not go through the socket. So all clients that get the same body
+//! share its bytes, and the loop never waits for a slow client.
 
 use std::{
     io::{self, Write},
@@ -42,20 +43,23 @@ const START_TIME: Duration = Duration::from_secs(5);
 /// Starts tiny_http with a private connection.
 ///
 /// # Errors
-/// Too few file descriptors or threads are available, or other processes connected first at every try.
+/// Too few file descriptors or threads are available, or other processes connected first at every
+/// try.
 pub(crate) fn open() -> Result<(Channel, Requests)> {
     there_is_enough_for_tiny_http()?;
     let (listener, stream) = private_connection()?;
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
-    // Leaked, because its `Drop` panics if the socket has no file. Then each later error would abort the process.
+    // Leaked, because its `Drop` panics if the socket has no file. Then each later error would
+    // abort the process.
     let server: &Server = Box::leak(Box::new(server));
     try_out(server, &stream)?;
     let (questions, asked) = mpsc::channel();
     Ok((Channel::new(stream, questions), Requests::new(server, asked)))
 }
 
-/// Sends one request through tiny_http, to make sure that it has accepted the connection and reads it.
+/// Sends one request through tiny_http, to make sure that it has accepted the connection and reads
+/// it.
 fn try_out(server: &Server, mut stream: &UnixStream) -> Result<()> {
     let request = channel::request("/");
     stream.write_all(request.as_bytes()).context("the inner socket can't be written")?;
@@ -77,8 +81,9 @@ fn try_out(server: &Server, mut stream: &UnixStream) -> Result<()> {
 
 /// Makes a listener that is already shut down, and a stream that is its only connection.
 ///
-/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its queue has room for one connection, and this
-/// process connects before tiny_http accepts. If the queue is full, another process was first.
+/// While it listens, every local user can find its name in `/proc/net/unix` and connect. So its
+/// queue has room for one connection, and this process connects before tiny_http accepts. If the
+/// queue is full, another process was first.
 fn private_connection() -> Result<(UnixListener, UnixStream)> {
     for attempt in 0..TRIES {
         let name =
@@ -115,7 +120,8 @@ const TOO_FEW_DESCRIPTORS: &str = "there are too few file descriptors; raise the
 const TOO_FEW_THREADS: &str =
     "there are too few threads; raise the limit (ulimit -u, or TasksMax of the systemd unit)";
 
-/// Checks that the system provides the descriptors and threads that tiny_http needs. Without them, tiny_http panics in one of its threads.
+/// Checks that the system provides the descriptors and threads that tiny_http needs. Without them,
+/// tiny_http panics in one of its threads.
 fn there_is_enough_for_tiny_http() -> Result<()> {
     let one = stream_socket().context(TOO_FEW_DESCRIPTORS)?;
     // Three for the connection, one for the listener, and some that the rest of the start opens.

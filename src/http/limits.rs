@@ -6,7 +6,8 @@ use std::time::Duration;
 pub(crate) const MAX_CONNECTIONS: usize = 256;
 /// If more connections are open, each ends with its next answer.
 pub(crate) const MAX_KEPT_CONNECTIONS: usize = MAX_CONNECTIONS * 3 / 4;
-/// The most requests that wait for the loop. The other connections are reserved for requests that need no `w`.
+/// The most requests that wait for the loop. The other connections are reserved for requests that
+/// need no `w`.
 pub(crate) const MAX_WAITING: usize = MAX_CONNECTIONS - 8;
 /// The length of the listen queue.
 pub(crate) const LISTEN_QUEUE: i32 = 4096;
@@ -16,26 +17,29 @@ pub(crate) const MAX_LINE_BYTES: usize = 8000;
 pub(crate) const MAX_FIELD_BYTES: usize = 8192;
 /// The most header fields of a request.
 pub(crate) const MAX_FIELDS: usize = 100;
-/// The time for the head of a request to arrive, from its first byte or from the start of the connection.
+/// The time for the head of a request to arrive, from its first byte or from the start of the
+/// connection.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
-/// The time between two requests. Longer than usual scrape intervals. The `Keep-Alive` field states it.
+/// The time between two requests. Longer than usual scrape intervals. The `Keep-Alive` field states
+/// it.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);
-/// The time for a client to read its answer. If no client reads its answer, the next one is still answered within the 10 s that
-/// Prometheus waits.
+/// The time for a client to read its answer. If no client reads its answer, the next one is still
+/// answered within the 10 s that Prometheus waits.
 pub(crate) const WRITE_TIME: Duration = Duration::from_secs(8);
 /// The time for a client to read its answer, before its connection can be closed to make room.
 pub(crate) const WRITE_GRACE: Duration = Duration::from_secs(1);
-/// The send buffer of a connection. The kernel doubles it, and would otherwise use up to 4 MiB for a client that does not read.
+/// The send buffer of a connection. The kernel doubles it, and would otherwise use up to 4 MiB for
+/// a client that does not read.
 pub(crate) const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The time for a client to read its last answer, before its connection is closed.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
-/// The time for a client to send its first or next request, before its connection can be closed to make room. Clients that open 200
-/// connections at once need that long.
+/// The time for a client to send its first or next request, before its connection can be closed to
+/// make room. Clients that open 200 connections at once need that long.
 pub(crate) const EVICTION_GRACE: Duration = Duration::from_millis(250);
 /// How often the listener tries to make room, if no connection ends.
 pub(crate) const EVICTION_CHECK: Duration = Duration::from_millis(25);
-/// If this many new connections are closed to make room, one soon after the other, it is an attack. Then new connections get no
-/// [`EVICTION_GRACE`].
+/// If this many new connections are closed to make room, one soon after the other, it is an attack.
+/// Then new connections get no [`EVICTION_GRACE`].
 pub(crate) const ATTACK_EVICTIONS: u32 = MAX_CONNECTIONS as u32;
 /// The attack is over if no new connection was closed to make room for this time.
 pub(crate) const ATTACK_PAUSE: Duration = Duration::from_secs(1);
@@ -47,14 +51,17 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
 /// The stack of a connection's thread. TLS needs more.
 pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
-/// The most passwords that are being checked or wait for it. At bcrypt's cost 10 each takes about 50 ms, so that the last one is checked
-/// before Prometheus gives up. Each step of the cost doubles that.
+/// The most passwords that are being checked or wait for it. At bcrypt's cost 10 each takes about
+/// 50 ms, so that the last one is checked before Prometheus gives up. Each step of the cost doubles
+/// that.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS: usize = 64;
-/// The same for one client. More are refused at once, so that clients that guess do not keep others out.
+/// The same for one client. More are refused at once, so that clients that guess do not keep others
+/// out.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS_OF_CLIENT: usize = 4;
 /// A scraper is answered this much earlier than it stops waiting.
 pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
-/// Shorter scrape timeouts are ignored. They would leave `w` too little time, and each one would be logged as a failure.
+/// Shorter scrape timeouts are ignored. They would leave `w` too little time, and each one would be
+/// logged as a failure.
 pub(crate) const MIN_SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! The sockets that clients connect to. Each connection gets its own thread. Errors never stop the accepting.
+//! The sockets that clients connect to. Each connection gets its own thread. Errors never stop the
+//! accepting.
 
 use std::{
     io,
@@ -50,7 +51,8 @@ pub struct Accepting {
 }
 
 impl Listener {
-    /// Listens on every address of the host. For port 0, the system chooses a port, which is the same for all addresses.
+    /// Listens on every address of the host. For port 0, the system chooses a port, which is the
+    /// same for all addresses.
     ///
     /// # Errors
     /// The name has no address, or an address can't be bound.
@@ -85,7 +87,8 @@ impl Listener {
         Ok(Listener { sockets, address })
     }
 
-    /// Starts to accept connections, and returns the requests for the loop. `access` restricts the clients, if it is set.
+    /// Starts to accept connections, and returns the requests for the loop. `access` restricts the
+    /// clients, if it is set.
     ///
     /// # Errors
     /// Too few file descriptors or threads are available.
@@ -167,7 +170,8 @@ impl Shared {
     }
 }
 
-/// A name such as localhost can have an IPv6 address where IPv6 is switched off, by sysctl or in the kernel.
+/// A name such as localhost can have an IPv6 address where IPv6 is switched off, by sysctl or in
+/// the kernel.
 fn is_of_missing_ipv6(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))

@@ -24,7 +24,8 @@ impl Reply {
         Reply { status, reason, headers, body: Arc::new(text.into()) }
     }
 
-    /// The status line and the header fields, each with its line end, without the fields about the connection.
+    /// The status line and the header fields, each with its line end, without the fields about the
+    /// connection.
     pub(crate) fn head(&self) -> String {
         let Reply { status, reason, headers, body } = self;
         let date = http_date(clock::system().unix_seconds());

@@ -1,5 +1,5 @@
-//! Reads the head of an HTTP request (RFC 9112) with httparse, and checks what httparse does not: line ends, framing, `Host`, the
-//! target.
+//! Reads the head of an HTTP request (RFC 9112) with httparse, and checks what httparse does not:
+//! line ends, framing, `Host`, the target.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,7 +16,8 @@ pub(crate) struct Request {
     pub path: String,
     /// The `Accept` fields, joined by commas; empty if there is none.
     pub accept: String,
-    /// The first `Authorization` field; empty if there is none, and in a build without the feature `tls`.
+    /// The first `Authorization` field; empty if there is none, and in a build without the feature
+    /// `tls`.
     pub authorization: String,
     /// Whether the connection may be used again.
     pub keep_alive: bool,
@@ -69,8 +70,8 @@ const fn refusal(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason, text: reason }
 }
 
-/// Reads the request at the start of the received bytes, and returns its length; `None` if it is not complete. The caller has removed
-/// empty lines before it.
+/// Reads the request at the start of the received bytes, and returns its length; `None` if it is
+/// not complete. The caller has removed empty lines before it.
 ///
 /// # Errors
 /// The request is malformed, too long or not supported. It is refused as soon as that is certain.
@@ -105,7 +106,8 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Request, usize)>, Refusal
     Ok(Some((request, length + body)))
 }
 
-/// Refuses a line feed without a carriage return. Some programs read it as the end of a line and others do not (RFC 9112, 2.2).
+/// Refuses a line feed without a carriage return. Some programs read it as the end of a line and
+/// others do not (RFC 9112, 2.2).
 fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
     let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let head = &received[..end.unwrap_or(received.len())];
@@ -115,7 +117,8 @@ fn check_line_ends(received: &[u8]) -> Result<(), Refusal> {
     if bare { Err(BAD_REQUEST) } else { Ok(()) }
 }
 
-/// Reads a later minor version as HTTP/1.1 (RFC 9110, 2.5), which httparse does not do. Refuses other versions.
+/// Reads a later minor version as HTTP/1.1 (RFC 9110, 2.5), which httparse does not do. Refuses
+/// other versions.
 fn as_http_1_1(received: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     let Some(end) = received.iter().position(|&byte| byte == b'\r') else {
         return Ok(Cow::Borrowed(received));
@@ -273,7 +276,8 @@ impl Fields {
 }
 
 impl Body {
-    /// The length of the body's framing at the start of these bytes. The body itself must be empty. `None` if the framing is not complete.
+    /// The length of the body's framing at the start of these bytes. The body itself must be empty.
+    /// `None` if the framing is not complete.
     fn length(&self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
         const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
         match self {

@@ -50,7 +50,8 @@ impl<'s> Stream<'s> {
         Ok(self.socket.peer_addr()?.ip().to_canonical())
     }
 
-    /// Reads what has arrived. If nothing has, waits at most for this time, which must not be 0. Returns 0 if a signal interrupts.
+    /// Reads what has arrived. If nothing has, waits at most for this time, which must not be 0.
+    /// Returns 0 if a signal interrupts.
     pub(crate) fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Unread> {
         if let Some(tls) = &mut self.tls {
             return tls.read(self.socket, buffer, timeout);
@@ -97,8 +98,9 @@ impl<'s> Stream<'s> {
         Ok(())
     }
 
-    /// Whether the client has closed or reset the connection. A client that has only ended its own sending looks the same, and counts as
-    /// gone. A client that has sent more than its request is still there.
+    /// Whether the client has closed or reset the connection. A client that has only ended its own
+    /// sending looks the same, and counts as gone. A client that has sent more than its request is
+    /// still there.
     pub(crate) fn has_hung_up(&self, sent_more: bool) -> bool {
         if self.tls.is_some() {
             // The bytes that have arrived may announce the end.

@@ -1,8 +1,9 @@
 //! The layouts of FreeBSD's, macOS's, NetBSD's and OpenBSD's `w` (`w.c` and `pr_time.c` of each).
 //!
-//! All have USER, TTY, FROM, then the login time and the idle time in 7 bytes each, with a blank first and last, and WHAT. The columns of
-//! FreeBSD, macOS and NetBSD since 5 are aligned with their header. In OpenBSD and older NetBSD, the word TTY is one column too far left, the
-//! column has two bytes, and a long user name shifts its row.
+//! All have USER, TTY, FROM, then the login time and the idle time in 7 bytes each, with a blank
+//! first and last, and WHAT. The columns of FreeBSD, macOS and NetBSD since 5 are aligned with
+//! their header. In OpenBSD and older NetBSD, the word TTY is one column too far left, the column
+//! has two bytes, and a long user name shifts its row.
 
 use super::{
     Row,
@@ -67,7 +68,8 @@ impl Columns {
     }
 }
 
-/// The idle time with a blank first and last, in seven bytes, or more from ten days on. NetBSD prints `?` if it is unknown.
+/// The idle time with a blank first and last, in seven bytes, or more from ten days on. NetBSD
+/// prints `?` if it is unknown.
 fn idle(cursor: &mut Cursor) -> Option<Option<Interval>> {
     let lead = cursor.leading_blanks();
     let word = cursor.padded_word(6usize.checked_sub(lead)?)?;

@@ -1,5 +1,5 @@
-//! The layout of BusyBox's `w` (`who.c`): USER and TTY padded to 15, IDLE to 7, TIME in 16, HOST to the end. Nothing is cut, so a
-//! long user or terminal name shifts its row.
+//! The layout of BusyBox's `w` (`who.c`): USER and TTY padded to 15, IDLE to 7, TIME in 16, HOST to
+//! the end. Nothing is cut, so a long user or terminal name shifts its row.
 
 use super::{
     Row,
@@ -18,7 +18,8 @@ pub(super) fn row(line: &[u8]) -> RowResult<'_> {
     let user = cursor.shifting_column(15).ok_or(Column::User)?;
     let tty = cursor.shifting_column(15).ok_or(Column::Tty)?;
     let idle = match cursor.column(7).ok_or(Column::Idle)? {
-        // `old` is a day or more, or a terminal last used in the future; `?` is a terminal that is gone.
+        // `old` is a day or more, or a terminal last used in the future; `?` is a terminal that is
+        // gone.
         b"old" | b"?" => None,
         text => Some(Interval::busybox(text).ok_or(Column::Idle)?),
     };

@@ -1,4 +1,5 @@
-//! The calendar: days counted from 1970-01-01, and dates, in UTC, with the short English names that `w` and HTTP use.
+//! The calendar: days counted from 1970-01-01, and dates, in UTC, with the short English names that
+//! `w` and HTTP use.
 
 /// From Sunday = 0, as [`weekday_of`] counts.
 pub const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -30,8 +31,8 @@ pub fn year_of(days: i64) -> i64 {
     date_of(days).0
 }
 
-/// Days since 1970-01-01 of a date that exists. Years begin in March here, so that the leap day comes last
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Days since 1970-01-01 of a date that exists. Years begin in March here, so that the leap day
+/// comes last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 pub fn days_of_date(year: i64, month: i64, day: i64) -> Option<i64> {
     let (march_year, from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
     let (era, of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));

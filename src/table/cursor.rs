@@ -13,14 +13,16 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// A column of that many bytes, without the blanks at its end. Takes the blank that separates it from the next one, too.
+    /// A column of that many bytes, without the blanks at its end. Takes the blank that separates
+    /// it from the next one, too.
     pub(super) fn column(&mut self, width: usize) -> Option<&'a [u8]> {
         let text = self.take(width)?;
         self.blanks(1)?;
         Some(trim_end(text))
     }
 
-    /// A column that is padded to that many bytes but never cut: what is longer ends at its first blank.
+    /// A column that is padded to that many bytes but never cut: what is longer ends at its first
+    /// blank.
     pub(super) fn shifting_column(&mut self, width: usize) -> Option<&'a [u8]> {
         let over = self.0.get(width..)?.iter().position(|&byte| byte == b' ')?;
         self.column(width + over)
@@ -46,10 +48,11 @@ impl<'a> Cursor<'a> {
         count
     }
 
-    /// A duration in procps' seven bytes, the first of them blank. `Some(None)` if it is blank, `?` or `?xdm?`.
+    /// A duration in procps' seven bytes, the first of them blank. `Some(None)` if it is blank, `?`
+    /// or `?xdm?`.
     ///
-    /// From 100 days on it is longer than seven bytes and shifts what follows. Its first figure is padded to two places, so it
-    /// fits at one place only.
+    /// From 100 days on it is longer than seven bytes and shifts what follows. Its first figure is
+    /// padded to two places, so it fits at one place only.
     pub(super) fn procps_interval(&mut self) -> Option<Option<Interval>> {
         if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
             self.take(7)?;

@@ -22,7 +22,8 @@ impl Interval {
         Some(Interval::seconds(days.checked_mul(24 * 60 * 60)?, Resolution::Day))
     }
 
-    /// Reads procps' forms (`print_time_ival7` in `w.c`): `1.73s`, `1:05` (m:ss), `1:05m` (h:mm), `2days`.
+    /// Reads procps' forms (`print_time_ival7` in `w.c`): `1.73s`, `1:05` (m:ss), `1:05m` (h:mm),
+    /// `2days`.
     pub fn procps(text: &[u8]) -> Option<Interval> {
         if let Some(days) = text.strip_suffix(b"days") {
             return Interval::days(number(days)?);
@@ -49,7 +50,8 @@ impl Interval {
         })
     }
 
-    /// Reads the BSDs' forms (`pr_idle` in `pr_time.c`): `-` (active), `12` (minutes), `1:23` (h:mm), `1day`, `2days`.
+    /// Reads the BSDs' forms (`pr_idle` in `pr_time.c`): `-` (active), `12` (minutes), `1:23`
+    /// (h:mm), `1day`, `2days`.
     pub fn bsd(text: &[u8]) -> Option<Interval> {
         if text == b"-" {
             return Some(Interval::seconds(0, Resolution::Minute));

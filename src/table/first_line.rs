@@ -1,5 +1,6 @@
-//! The line of uptime and load before the header: what time it was, and how many users there are. Knows the forms of procps, uutils
-//! and toybox (` 00:17:39 up  1:25, 34 users,  load average: …`) and of the BSDs (` 9:03AM  up 33 secs, 1 user, load averages: …`).
+//! The line of uptime and load before the header: what time it was, and how many users there are.
+//! Knows the forms of procps, uutils and toybox (` 00:17:39 up  1:25, 34 users,  load average: …`)
+//! and of the BSDs (` 9:03AM  up 33 secs, 1 user, load averages: …`).
 
 use super::{
     civil::{DAY, HOUR, MINUTE},
@@ -62,7 +63,8 @@ impl Clock {
 
     /// Whether it shows the time of the run in UTC, within a minute, also across midnight.
     ///
-    /// Otherwise `w` ran in another zone, because a wrapper such as `ssh` dropped `TZ`, or at another time, as for a saved table.
+    /// Otherwise `w` ran in another zone, because a wrapper such as `ssh` dropped `TZ`, or at
+    /// another time, as for a saved table.
     pub fn agrees_with(self, run: Span) -> bool {
         let earliest = run.began.min(run.ended) - MINUTE;
         let latest = run.began.max(run.ended) + MINUTE;

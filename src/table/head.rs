@@ -1,4 +1,5 @@
-//! What stands before the rows: the first line and the header. If something else stands there, the error says what it is and what causes it.
+//! What stands before the rows: the first line and the header. If something else stands there, the
+//! error says what it is and what causes it.
 
 use anyhow::{Result, bail};
 
@@ -113,7 +114,8 @@ fn is_first_line(line: &[u8]) -> bool {
     FirstLine::read(line) != FirstLine::default()
 }
 
-/// The first byte at which a line differs from every header: the first word that no header has there, or its end if only spaces differ.
+/// The first byte at which a line differs from every header: the first word that no header has
+/// there, or its end if only spaces differ.
 fn faulty_byte(line: &[u8]) -> usize {
     let mut known = HEADER_WORDS.iter();
     let words = words(line);
@@ -121,7 +123,8 @@ fn faulty_byte(line: &[u8]) -> usize {
     faulty.map_or(line.len(), |&(_, start)| start)
 }
 
-/// A line for a message. It shows the faulty byte and what is before it. It contains nothing that moves a terminal's cursor.
+/// A line for a message. It shows the faulty byte and what is before it. It contains nothing that
+/// moves a terminal's cursor.
 fn quoted(line: &[u8], faulty: usize) -> String {
     // As much as a header with the widest columns.
     const BEFORE: usize = 400;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Row, bsd, busybox, procps, terminal, toybox, uutils};
 
-/// The words of the longest header. Each other header that is read by its words has some of them, in this order.
+/// The words of the longest header. Each other header that is read by its words has some of them,
+/// in this order.
 pub(super) const HEADER_WORDS: [&[u8]; 8] =
     [b"USER", b"TTY", b"FROM", b"LOGIN@", b"IDLE", b"JCPU", b"PCPU", b"WHAT"];
 
@@ -51,7 +52,8 @@ impl fmt::Display for Column {
 }
 
 impl Layout {
-    /// The layouts that a header can stand for: several if programs share it, none if it is unknown.
+    /// The layouts that a header can stand for: several if programs share it, none if it is
+    /// unknown.
     pub(super) fn of_header(line: &[u8]) -> Vec<Layout> {
         if line == busybox::HEADER {
             return vec![Layout::Busybox];
@@ -97,7 +99,8 @@ impl Layout {
     }
 }
 
-/// The words of a header, and the byte at which each begins. Of a longer line, one word more than a header can have.
+/// The words of a header, and the byte at which each begins. Of a longer line, one word more than a
+/// header can have.
 pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
     let mut start = 0;
     let words = line.split(|&byte| byte == b' ').map(|word| {

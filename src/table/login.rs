@@ -1,4 +1,5 @@
-//! The forms of the login times in LOGIN@ and TIME, and the moments that they mean at the time of a run.
+//! The forms of the login times in LOGIN@ and TIME, and the moments that they mean at the time of a
+//! run.
 
 use super::{
     civil::{DAY, HOUR, MINUTE, MONTHS, WEEKDAYS, days_of_date, weekday_of, year_of},
@@ -9,7 +10,8 @@ use super::{
 /// A login time as `w` prints it. Most forms leave out what a reader at that time knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// procps' `21:16`: within the last twelve hours, or on the day of the run. Seconds into the day.
+    /// procps' `21:16`: within the last twelve hours, or on the day of the run. Seconds into the
+    /// day.
     Clock(i64),
     /// The BSDs' ` 9:03AM`: on the day of the run. Seconds into the day.
     Today(i64),
@@ -34,7 +36,8 @@ pub struct LoginTime {
 
 /// When the run of `w` began and ended, in Unix seconds.
 ///
-/// Both matter if midnight is between them: `21:16` is yesterday's if it was printed before midnight.
+/// Both matter if midnight is between them: `21:16` is yesterday's if it was printed before
+/// midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Just before `w` was started.
@@ -56,7 +59,8 @@ impl Login {
         date(text)
     }
 
-    /// Reads the BSDs' forms (`pr_attime` in `pr_time.c`): `9:03AM`, `9:03`, `Mon03PM`, `Mon15`, `15Oct26`.
+    /// Reads the BSDs' forms (`pr_attime` in `pr_time.c`): `9:03AM`, `9:03`, `Mon03PM`, `Mon15`,
+    /// `15Oct26`.
     pub fn bsd(text: &[u8]) -> Option<Login> {
         let (short, afternoon) = match (text.strip_suffix(b"AM"), text.strip_suffix(b"PM")) {
             (Some(short), _) => (short, Some(false)),
@@ -99,7 +103,8 @@ impl Login {
             .then_some(Login::Exact(days * DAY + seconds))
     }
 
-    /// Finds the moment that this means if `w` ran at that time. `None` if no date fits, or one before 1970.
+    /// Finds the moment that this means if `w` ran at that time. `None` if no date fits, or one
+    /// before 1970.
     pub fn resolve(self, run: Span) -> Option<LoginTime> {
         let unix = self.seen_at(run.ended)?;
         // Later than the run ended, though printed before: perhaps it was printed before midnight.
@@ -125,8 +130,8 @@ impl Login {
             Login::Clock(seconds) => {
                 let unix = today * DAY + seconds;
                 let yesterday = unix - DAY;
-                // It lacks the seconds, so twelve hours can look like a minute more. Otherwise it is of today, even if it is later
-                // than now: then the clock was set back.
+                // It lacks the seconds, so twelve hours can look like a minute more. Otherwise it
+                // is of today, even if it is later than now: then the clock was set back.
                 Some(if now - yesterday < 12 * HOUR + MINUTE { yesterday } else { unix })
             }
             Login::Today(seconds) => Some(today * DAY + seconds),
@@ -142,7 +147,8 @@ impl Login {
                     .or_else(|| days_of_date(year - 100, month, day).map(|days| days * DAY))
             }
             Login::Yearless(month, day, seconds) => {
-                // The last such date; up to twelve hours ahead it is this year's, and the clock was set back.
+                // The last such date; up to twelve hours ahead it is this year's, and the clock was
+                // set back.
                 let latest = now + 12 * HOUR;
                 let this_year = year_of(latest.div_euclid(DAY));
                 (0..=8)
@@ -221,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_seconds_that_a_clock_time_lacks_do_not_move_it_to_today() {
-        // w printed it as a clock time because the login was at 12:00:30, less than twelve hours ago.
+        // w printed it as a clock time because the login was at 12:00:30, less than twelve hours
+        // ago.
         assert_eq!(procps("12:00", "2026-11-24 00:00:10"), Some(at("2026-11-23 12:00:00")));
         assert_eq!(procps("12:00", "2026-11-24 00:00:59"), Some(at("2026-11-23 12:00:00")));
         assert_eq!(procps("12:00", "2026-11-24 00:01:00"), Some(at("2026-11-24 12:00:00")));

@@ -1,8 +1,9 @@
 //! The layout of procps 2.0.11 to 4.0 (`showinfo` in `w.c`), in its long and its short form.
 //!
-//! With U the width of USER and F that of FROM: USER, a blank, TTY in 8, a blank, FROM in exactly F, then LOGIN@ in 8 and IDLE,
-//! JCPU and PCPU in 7 each, all with a blank first, then one more blank (two before December 2002) and WHAT. The header is only
-//! nearly aligned with that, and in three ways. It always gives U exactly. With S the byte where FROM ends, it heads
+//! With U the width of USER and F that of FROM: USER, a blank, TTY in 8, a blank, FROM in exactly
+//! F, then LOGIN@ in 8 and IDLE, JCPU and PCPU in 7 each, all with a blank first, then one more
+//! blank (two before December 2002) and WHAT. The header is only nearly aligned with that, and in
+//! three ways. It always gives U exactly. With S the byte where FROM ends, it heads
 //!
 //! | | LOGIN@ at | WHAT after PCPU | IDLE of the short form at | WHAT after it |
 //! |---|---|---|---|---|
@@ -11,8 +12,9 @@
 //! | the same without FROM | S + 2 | 5 | S + 3 | 5 |
 //! | 4.0.5 and later, Debian 13 | S + 1 | 6 | S + 3 | 5 |
 //!
-//! A header can stand for two of them. A row with an idle time fits only one, because each number is padded to two places. A row of the
-//! short form without an idle time fits both if WHAT begins with a blank. Then this blank counts as part of the layout.
+//! A header can stand for two of them. A row with an idle time fits only one, because each number
+//! is padded to two places. A row of the short form without an idle time fits both if WHAT begins
+//! with a blank. Then this blank counts as part of the layout.
 
 use super::{
     Row,
@@ -55,7 +57,8 @@ impl Columns {
             [(b"IDLE", idle), (b"WHAT", what)] => (false, idle, what - idle),
             _ => return Vec::new(),
         };
-        // The bytes from the end of FROM to the next word of the header, and the blanks before WHAT.
+        // The bytes from the end of FROM to the next word of the header, and the blanks before
+        // WHAT.
         let versions: &[(usize, usize)] = match (long, to_what) {
             (true, 5) => &[(1, 1), (2, 1)],
             (true, 6) => &[(1, 1), (2, 2)],

@@ -1,11 +1,14 @@
-//! Which names in TTY are terminals. Without a terminal there is no idle time and no CPU time, whatever `w` prints. procps prints 0.00s for
-//! both if there is no such device. For a blank TTY, several versions print the idle time of the directory `/dev`.
+//! Which names in TTY are terminals. Without a terminal there is no idle time and no CPU time,
+//! whatever `w` prints. procps prints 0.00s for both if there is no such device. For a blank TTY,
+//! several versions print the idle time of the directory `/dev`.
 //!
-//! Logins without a device have other names there: `seat0` (gdm), `web cons` (Cockpit's `web console`), `:0` and `:pts/3:S.0` (X, screen),
-//! `ftpd4711`, `smb/7`, `sshd`. There is no list of such names, so this is a list of terminals.
+//! Logins without a device have other names there: `seat0` (gdm), `web cons` (Cockpit's `web
+//! console`), `:0` and `:pts/3:S.0` (X, screen), `ftpd4711`, `smb/7`, `sshd`. There is no list of
+//! such names, so this is a list of terminals.
 
-/// Whether this is a name of a terminal on Linux: the virtual and serial lines `tty…`, pseudo-terminals, and the consoles of hypervisors and
-/// containers that systemd starts a login on. procps cuts the name to 8 bytes.
+/// Whether this is a name of a terminal on Linux: the virtual and serial lines `tty…`,
+/// pseudo-terminals, and the consoles of hypervisors and containers that systemd starts a login on.
+/// procps cuts the name to 8 bytes.
 pub(super) fn is_of_linux(name: &[u8]) -> bool {
     const NUMBERED: [&[u8]; 7] = [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"sclp_line"];
     const NAMED: [&[u8]; 3] = [b"tty", b"lxc/", b"3270/"];
@@ -18,8 +21,9 @@ pub(super) fn is_of_linux(name: &[u8]) -> bool {
         || rest_is(&NAMED, u8::is_ascii_alphanumeric)
 }
 
-/// Whether this is a name of a terminal in a BSD's `w`, which leaves out rows without a device and removes `tty`: `v0`, `p3`, `00`, `s001`,
-/// `pts/0`, `console`. So everything that can be a name there is one.
+/// Whether this is a name of a terminal in a BSD's `w`, which leaves out rows without a device and
+/// removes `tty`: `v0`, `p3`, `00`, `s001`, `pts/0`, `console`. So everything that can be a name
+/// there is one.
 pub(super) fn is_of_bsd(name: &[u8]) -> bool {
     let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'/';
     !name.is_empty() && name.iter().all(of_name) && !name.starts_with(b"seat")

@@ -1,4 +1,5 @@
-//! The layout of toybox's `w`: USER and TTY cut to 8, LOGIN@ in 24, FROM in parentheses, cut to 12. No idle time, no WHAT.
+//! The layout of toybox's `w`: USER and TTY cut to 8, LOGIN@ in 24, FROM in parentheses, cut to 12.
+//! No idle time, no WHAT.
 
 use super::{
     Row,

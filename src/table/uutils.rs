@@ -1,7 +1,8 @@
-//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM, and other forms of numbers.
+//! The layout of uutils' `w` since April 2025 (`src/uu/w/src/w.rs`): procps' header without FROM,
+//! and other forms of numbers.
 //!
-//! Columns are padded by characters. Only USER is cut, to 8. All others are printed whole, so a number can fill its column and touch the
-//! next one, or overrun it and shift what follows:
+//! Columns are padded by characters. Only USER is cut, to 8. All others are printed whole, so a
+//! number can fill its column and touch the next one, or overrun it and shift what follows:
 //!
 //! | | long form | short form |
 //! |---|---|---|
@@ -12,9 +13,10 @@
 //! | JCPU | 7, two decimals | |
 //! | PCPU | 6, up to two decimals and no zero at the end | |
 //!
-//! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and hour, and a clock time on the
-//! same day of any month. So it can't be read as a login time. A line feed in a command line is printed as it is, so only the count in the
-//! first line says how many rows there are.
+//! Its LOGIN@ is the weekday and the day of the month, in the same shape as procps' weekday and
+//! hour, and a clock time on the same day of any month. So it can't be read as a login time. A line
+//! feed in a command line is printed as it is, so only the count in the first line says how many
+//! rows there are.
 
 use super::{
     Row,
@@ -72,7 +74,8 @@ impl Columns {
     }
 }
 
-/// Before April 2025 its header differed from procps': LOGIN@ was one column further left, or there were tabs.
+/// Before April 2025 its header differed from procps': LOGIN@ was one column further left, or there
+/// were tabs.
 pub(super) fn is_older_header(line: &[u8]) -> bool {
     matches!(
         line,
@@ -146,8 +149,9 @@ impl<'a> Rest<'a> {
         self.take(tty.len())
     }
 
-    /// A terminal's name that is longer than its column and so touches IDLE: both hold digits, and only the padding
-    /// after it shows where the name ends. If WHAT begins with a blank, several places are possible, and the row is refused.
+    /// A terminal's name that is longer than its column and so touches IDLE: both hold digits, and
+    /// only the padding after it shows where the name ends. If WHAT begins with a blank, several
+    /// places are possible, and the row is refused.
     fn overrun_before_idle(&mut self) -> Option<&'a str> {
         let word = self.0.split(' ').next()?;
         let ends = word.char_indices().skip(9).map(|(at, _)| at);
@@ -196,7 +200,8 @@ fn pcpu(text: &str) -> Option<usize> {
     (whole > 0).then_some(decimals.filter(|&length| length > whole + 1).unwrap_or(whole))
 }
 
-/// The length of the idle time that a text begins with: `0.05s`, `1:05`, `1:05m`, `2days`. Of numbers, none but 0 begins with a zero.
+/// The length of the idle time that a text begins with: `0.05s`, `1:05`, `1:05m`, `2days`. Of
+/// numbers, none but 0 begins with a zero.
 fn interval(text: &str) -> Option<usize> {
     let whole = digits(text);
     let figure = text.get(..whole)?;

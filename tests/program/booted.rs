@@ -1,5 +1,6 @@
-//! Boots Debian in containers, installs the exporter as the README says, and logs in in every way. Needs root, Debian's mmdebstrap and
-//! systemd-container, and a static binary. `.ci/run` provides them.
+//! Boots Debian in containers, installs the exporter as the README says, and logs in in every way.
+//! Needs root, Debian's mmdebstrap and systemd-container, and a static binary. `.ci/run` provides
+//! them.
 
 pub mod kinds;
 pub mod logins;

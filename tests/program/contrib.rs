@@ -1,4 +1,5 @@
-//! The files that run the exporter on servers and in containers, and what a container hides from `w`.
+//! The files that run the exporter on servers and in containers, and what a container hides from
+//! `w`.
 
 use std::{
     collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,

@@ -42,7 +42,8 @@ fn a_result_takes_no_memory_while_the_next_one_is_made() {
     assert!(most < first + length / 2 / 1024, "{first} KB, then {most} KB, for {length} bytes");
 }
 
-/// `sendto` and one `recvfrom` pass the request to the loop. Threads wait for each other with `futex`.
+/// `sendto` and one `recvfrom` pass the request to the loop. Threads wait for each other with
+/// `futex`.
 #[test]
 #[ignore = "needs Debian's strace"]
 fn a_cached_scrape_makes_no_system_call_but_those_of_its_sockets() {

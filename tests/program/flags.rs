@@ -290,7 +290,8 @@ fn output_that_cannot_be_written_is_an_error_with_status_1() {
     }
 }
 
-/// The log of a run that fails, with `JOURNAL_STREAM` made from the device and inode of its standard error.
+/// The log of a run that fails, with `JOURNAL_STREAM` made from the device and inode of its
+/// standard error.
 fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
     let path = folder().join("log");
     let file = File::create(&path).unwrap();

@@ -19,8 +19,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prometheus-what-active-users-expor
 /// Longer than anything takes that succeeds.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The time within which something is promised. It is held against the clock where `EXPORTER_BINARY` is set, as CI does for tests that
-/// have the machine for themselves. Beside other tests it is enough that it happens, and long before what must not be waited for.
+/// The time within which something is promised. It is held against the clock where
+/// `EXPORTER_BINARY` is set, as CI does for tests that have the machine for themselves. Beside
+/// other tests it is enough that it happens, and long before what must not be waited for.
 pub fn promised(time: Duration) -> Duration {
     if std::env::var_os("EXPORTER_BINARY").is_some() { time } else { PATIENCE }
 }
@@ -52,7 +53,8 @@ pub fn contrib(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A new folder for this test. It stays, so that a failure can be examined, until tests are run a day later.
+/// A new folder for this test. It stays, so that a failure can be examined, until tests are run a
+/// day later.
 pub fn folder() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     static REMOVED: Once = Once::new();
@@ -82,8 +84,8 @@ fn remove_old_folders(all: &Path) {
     }
 }
 
-/// Writes an executable script. Another process writes it, because a process that is forked at this moment would inherit the open file,
-/// and a file that is open for writing cannot be executed.
+/// Writes an executable script. Another process writes it, because a process that is forked at this
+/// moment would inherit the open file, and a file that is open for writing cannot be executed.
 pub fn write_script(path: &Path, script: &str) {
     let mut install = Command::new("sh");
     install.args(["-c", "printf %s \"$0\" >\"$1\" && chmod 755 \"$1\"", script]).arg(path);
@@ -96,8 +98,8 @@ pub fn sh(folder: &Path, script: &str) {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A fake `w`: a shell script in which `$DIR` is its folder and `$TABLE` a file with the table. Each run appends a line to the file `runs`
-/// in the folder.
+/// A fake `w`: a shell script in which `$DIR` is its folder and `$TABLE` a file with the table.
+/// Each run appends a line to the file `runs` in the folder.
 pub struct FakeW {
     pub folder: PathBuf,
 }
@@ -171,7 +173,8 @@ pub fn once(arguments: &[&str]) -> String {
 pub struct Exporter {
     pub child: Child,
     pub address: String,
-    /// Its standard error is a file and not a pipe, so lines that were logged before an answer can be read after the answer.
+    /// Its standard error is a file and not a pipe, so lines that were logged before an answer can
+    /// be read after the answer.
     log: PathBuf,
 }
 
@@ -298,8 +301,8 @@ fn address(line: &str) -> Option<String> {
 }
 
 impl Drop for Exporter {
-    /// SIGTERM first, so that the exporter kills a `w` that still runs. If a test starts it with unshare, which ignores the signal, the
-    /// exporter is a child.
+    /// SIGTERM first, so that the exporter kills a `w` that still runs. If a test starts it with
+    /// unshare, which ignores the signal, the exporter is a child.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             signal("TERM", &format!("{} {}", self.pid(), self.children()));
@@ -314,14 +317,16 @@ impl Drop for Exporter {
     }
 }
 
-/// Sends a signal to processes, separated by blanks, or to a group if the number has a minus. Returns whether all exist.
+/// Sends a signal to processes, separated by blanks, or to a group if the number has a minus.
+/// Returns whether all exist.
 pub fn signal(name: &str, target: &str) -> bool {
     let mut kill = Command::new("sh");
     kill.args(["-c", "kill -s \"$0\" -- $1", name, target]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 
-/// Waits until a program of the test is ready. It must not end before, as it does if its port has been taken meanwhile.
+/// Waits until a program of the test is ready. It must not end before, as it does if its port has
+/// been taken meanwhile.
 pub fn until_ready(
     what: &str,
     process: &mut Child,

@@ -1,5 +1,6 @@
-//! Compatibility with other programs: Python's h11 reads the same requests, other clients send requests in parallel, and proxies forward
-//! them. Needs packages of Debian and Python, which `.ci/run` installs.
+//! Compatibility with other programs: Python's h11 reads the same requests, other clients send
+//! requests in parallel, and proxies forward them. Needs packages of Debian and Python, which
+//! `.ci/run` installs.
 
 mod clients;
 mod h11;

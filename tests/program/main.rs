@@ -1,7 +1,7 @@
 //! Tests that run the program: as users do, as attackers do, and with real programs around it.
 //!
-//! `cargo test` runs the tests that need no other programs. The others are ignored. `.ci/run` installs what they need and runs them by the
-//! names of their modules.
+//! `cargo test` runs the tests that need no other programs. The others are ignored. `.ci/run`
+//! installs what they need and runs them by the names of their modules.
 
 // The modules use each other. Nothing is public.
 #![allow(unreachable_pub)]

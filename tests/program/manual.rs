@@ -32,7 +32,8 @@ fn flags_of_help() -> Vec<Flag> {
     flags.collect()
 }
 
-/// Of mdoc: an item begins with `.It Fl`, plain lines are text, and `.Pq Ev` names the variable. What follows it is the page's own.
+/// Of mdoc: an item begins with `.It Fl`, plain lines are text, and `.Pq Ev` names the variable.
+/// What follows it is the page's own.
 fn flags_of_page() -> Vec<Flag> {
     let page = fs::read_to_string(PAGE).unwrap();
     let items = page.split("\n.It Fl ").skip(1).map(|item| {

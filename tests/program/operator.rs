@@ -1,5 +1,5 @@
-//! Uses the files in `contrib` as an operator would: the alert rules, the scrape configurations and the dashboard with Debian's Prometheus
-//! and Alertmanager, and the migration guide.
+//! Uses the files in `contrib` as an operator would: the alert rules, the scrape configurations and
+//! the dashboard with Debian's Prometheus and Alertmanager, and the migration guide.
 
 use std::{
     fs::{self, File},
@@ -48,8 +48,8 @@ fn with(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// A configuration that scrapes every second. It loads all rules, including the optional ones, and alerts end seconds after their cause
-/// instead of minutes.
+/// A configuration that scrapes every second. It loads all rules, including the optional ones, and
+/// alerts end seconds after their cause instead of minutes.
 fn quick(name: &str, changes: &[(&str, &str)]) -> String {
     let folder = folder();
     for file in RULES {
@@ -419,7 +419,8 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     }
 }
 
-/// Grafana's packages check the dashboard, and make the tables that it would show for these answers.
+/// Grafana's packages check the dashboard, and make the tables that it would show for these
+/// answers.
 fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = Command::new(root.join(".ci/grafana")).output().unwrap();
@@ -502,8 +503,8 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
     }
 }
 
-/// Debian's Prometheus cannot discover Kubernetes pods, so the test supplies what it would find: two pods of the exporter, another pod,
-/// and another port of an exporter's pod.
+/// Debian's Prometheus cannot discover Kubernetes pods, so the test supplies what it would find:
+/// two pods of the exporter, another pod, and another port of an exporter's pod.
 #[test]
 #[ignore = "needs Debian's prometheus"]
 fn in_kubernetes_the_exporters_are_called_by_their_nodes() {
@@ -846,7 +847,8 @@ fn from_forky(packages: &[&str]) -> PathBuf {
     folder
 }
 
-/// They must get the same series as Debian 12's Prometheus, and accept the rules and the dashboard's queries.
+/// They must get the same series as Debian 12's Prometheus, and accept the rules and the
+/// dashboard's queries.
 #[test]
 #[ignore = "needs Debian's prometheus; Debian forky's archive"]
 fn prometheus_3_and_victoria_metrics_scrape_it_too() {

@@ -1,4 +1,5 @@
-//! The landing page in a real browser: with hostile names, and with few and many sessions on a desktop and on a phone.
+//! The landing page in a real browser: with hostile names, and with few and many sessions on a
+//! desktop and on a phone.
 
 use std::{
     env, fs,

@@ -21,7 +21,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes this address every second. `more` has further settings of the job, as YAML indented by four.
+    /// Scrapes this address every second. `more` has further settings of the job, as YAML indented
+    /// by four.
     pub fn scraping(target: &str, job: &str) -> Prometheus {
         let configuration = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: what\n    static_configs: [{{targets: ['{target}']}}]\n{job}"
@@ -37,7 +38,8 @@ impl Prometheus {
         )
     }
 
-    /// Another program with this API, and its flags for the configuration, the storage and the address.
+    /// Another program with this API, and its flags for the configuration, the storage and the
+    /// address.
     pub fn started(mut command: Command, flags: [&str; 3], configuration: &str) -> Prometheus {
         let folder = folder();
         fs::write(folder.join("prometheus.yml"), configuration).unwrap();

@@ -1,5 +1,5 @@
-//! Uses `contrib/nginx/what.conf` as an operator would: nginx with TLS and a password in front of the exporter, and a Prometheus that
-//! scrapes through it.
+//! Uses `contrib/nginx/what.conf` as an operator would: nginx with TLS and a password in front of
+//! the exporter, and a Prometheus that scrapes through it.
 
 use std::{
     fs,
@@ -143,7 +143,8 @@ fn prometheus_scrapes_through_nginx_with_a_password_and_an_authority_only() {
             let up = prometheus.query("up");
             up.first().is_some_and(|up| up["value"][1] == "0")
         });
-        // nginx logs after it has answered. On a busy machine, the first scrape can end before that.
+        // nginx logs after it has answered. On a busy machine, the first scrape can end before
+        // that.
         until("nginx's line", || status.is_none() || nginx.statuses().len() > before);
         assert_eq!(prometheus.query("what_up").len(), 0);
         drop(prometheus);

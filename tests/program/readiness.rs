@@ -7,7 +7,8 @@ use std::os::{
 
 use crate::harness::{Exporter, PATIENCE, folder, program};
 
-/// Starts the exporter with the name of this socket, and returns what it has sent there when it is ready.
+/// Starts the exporter with the name of this socket, and returns what it has sent there when it is
+/// ready.
 fn notified(socket: &UnixDatagram, name: &str) -> String {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let exporter = Exporter::start(program().env("NOTIFY_SOCKET", name));

@@ -1,7 +1,7 @@
 //! Checks the README: its links, its tables, its commands, and the output that it shows.
 //!
-//! A comment before each block of commands says where it runs: `anywhere`, in a `clone`, by `.ci/run`, or on a `machine` that is booted for
-//! this, in the order of the numbers.
+//! A comment before each block of commands says where it runs: `anywhere`, in a `clone`, by
+//! `.ci/run`, or on a `machine` that is booted for this, in the order of the numbers.
 
 use std::{
     collections::BTreeSet,
@@ -78,7 +78,8 @@ pub fn shown_at(place: &str) -> Vec<Shown> {
     shown().into_iter().filter(|shown| shown.place == place).collect()
 }
 
-/// The line with each number, version, time or address replaced by `0`, because they differ in every run.
+/// The line with each number, version, time or address replaced by `0`, because they differ in
+/// every run.
 fn masked(line: &str) -> String {
     let is_figure = |char: char| char.is_ascii_digit() || char == '.';
     let mut masked = String::new();
@@ -361,7 +362,8 @@ fn the_program_starts_from_a_clone() {
     assert!(listens.is_some_and(|line| line.ends_with(address)) && readme().contains(address));
 }
 
-/// Makes the folder in which the README's commands run: a clone with those files of the release that a user of this host downloads.
+/// Makes the folder in which the README's commands run: a clone with those files of the release
+/// that a user of this host downloads.
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");
     fs::create_dir(&clone).unwrap();
@@ -405,7 +407,8 @@ fn the_commands_work_on_a_new_debian_13() {
                 if fault.is_some() && fault != before {
                     println!("{}", fault.as_deref().unwrap_or_default());
                 }
-                // An output with values may take a while. A command without output must work at once.
+                // An output with values may take a while. A command without output must work at
+                // once.
                 assert!(fault.is_none() || !shown.answer.is_empty(), "{fault:?}");
                 fault.is_none()
             });

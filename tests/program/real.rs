@@ -1,4 +1,5 @@
-//! Logins over a real sshd, scraped by a real Prometheus. Needs root and Debian's packages, which `.ci/run` installs.
+//! Logins over a real sshd, scraped by a real Prometheus. Needs root and Debian's packages, which
+//! `.ci/run` installs.
 
 use std::{
     io::Write,

@@ -1,4 +1,5 @@
-//! The files of a release, in the folder that `EXPORTER_RELEASE` names: what `contrib/release FOLDER` made of this commit.
+//! The files of a release, in the folder that `EXPORTER_RELEASE` names: what `contrib/release
+//! FOLDER` made of this commit.
 
 use std::{
     collections::BTreeSet,
@@ -141,7 +142,8 @@ fn files(root: &Path) -> BTreeSet<String> {
     paths.filter(|path| !path.starts_with("/DEBIAN/")).collect()
 }
 
-/// A root with a shell for the package's scripts, and a systemctl that writes down what it is asked.
+/// A root with a shell for the package's scripts, and a systemctl that writes down what it is
+/// asked.
 fn root_for_rpm() -> PathBuf {
     let root = folder();
     for folder in ["bin", "run/systemd/system"] {

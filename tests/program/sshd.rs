@@ -148,7 +148,8 @@ impl Drop for Sshd {
             let own = std::process::id().to_string();
             let here = ["--ns", &own, "--nslist", "pid", "-KILL", "-u", user];
             let _ = quietly(Command::new("pkill").args(here));
-            // 8: a process of the user is still ending. 6: there is no such user. A panic here, after a failed test, would end all tests.
+            // 8: a process of the user is still ending. 6: there is no such user. A panic here,
+            // after a failed test, would end all tests.
             let began = Instant::now();
             while began.elapsed() < PATIENCE
                 && quietly(Command::new("userdel").arg(&*user))

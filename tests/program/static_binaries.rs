@@ -1,6 +1,6 @@
-//! Runs the static binaries in root file systems that contain almost nothing else. Those for other processors run under qemu.
-//! `EXPORTER_STATIC` names them, separated by blanks. If it is not set, those for this processor are built here.
-//! The names of those with TLS end in `-tls`.
+//! Runs the static binaries in root file systems that contain almost nothing else. Those for other
+//! processors run under qemu. `EXPORTER_STATIC` names them, separated by blanks. If it is not set,
+//! those for this processor are built here. The names of those with TLS end in `-tls`.
 
 use std::{
     env, fs,
@@ -274,7 +274,8 @@ fn on_32_bits_it_works_in_2040() {
     let Some(binary) = binaries().iter().find(|binary| binary.emulated == Some("arm")) else {
         return println!("no binary of 32 bits");
     };
-    // faketime works on qemu, which asks for the time on behalf of the program. Not by its command, which would stay in between.
+    // faketime works on qemu, which asks for the time on behalf of the program. Not by its command,
+    // which would stay in between.
     let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     let mut qemu = Command::new("qemu-arm");
     qemu.arg(&binary.path).args(["--w.command", &w]);

@@ -8,7 +8,8 @@ use crate::harness::{
 
 const UP_0: &str = concat!("up{version=\"", env!("CARGO_PKG_VERSION"), "\"} 0");
 
-/// Scrapes once, and checks that the failure is counted as this outcome and that no sessions are served. Returns the line of the log.
+/// Scrapes once, and checks that the failure is counted as this outcome and that no sessions are
+/// served. Returns the line of the log.
 fn failure(w: &str, arguments: &[&str], outcome: &str) -> String {
     let exporter = Exporter::of(w, arguments);
     let metrics = exporter.metrics();
@@ -233,7 +234,8 @@ fn path_with_w(script: &str) -> (FakeW, String) {
     let fake = FakeW::new(script);
     let folder = fake.folder.join("bin");
     fs::create_dir(&folder).unwrap();
-    // A link to the shell would not find its script. Like BusyBox and procps, this program is found by its name.
+    // A link to the shell would not find its script. Like BusyBox and procps, this program is found
+    // by its name.
     let wrapper = format!("#!/bin/sh\nexec sh {}/w \"$@\"\n", fake.folder.display());
     let file = folder.join("w");
     write_script(&file, &wrapper);

@@ -1,4 +1,5 @@
-//! Client certificates: which clients `client_auth_type`, `client_ca_file` and `client_allowed_sans` let in.
+//! Client certificates: which clients `client_auth_type`, `client_ca_file` and
+//! `client_allowed_sans` let in.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -105,7 +106,8 @@ impl ClientCertVerifier for Clients {
     ) -> Result<ClientCertVerified, Error> {
         let read = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
         if let Some(chain) = &self.chain {
-            // One that signed itself, as `openssl req -x509` makes it, is authority and client in one, which webpki does not allow.
+            // One that signed itself, as `openssl req -x509` makes it, is authority and client in
+            // one, which webpki does not allow.
             let is_authority = self.authorities.iter().any(|authority| authority == certificate);
             if !(is_authority && may_be_client(&read, now)) {
                 chain.verify_client_cert(certificate, intermediates, now)?;

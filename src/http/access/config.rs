@@ -1,5 +1,6 @@
-//! The file of `--web.config.file`, in the form of exporter-toolkit (its `docs/web-configuration.md`). An unknown key, or a value that is
-//! not supported, is an error that names the key.
+//! The file of `--web.config.file`, in the form of exporter-toolkit (its
+//! `docs/web-configuration.md`). An unknown key, or a value that is not supported, is an error that
+//! names the key.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,5 +1,6 @@
-//! Passwords of HTTP's basic authentication (RFC 7617), against bcrypt hashes. Each takes 50 ms or more, so a password that was right
-//! is remembered, and others are checked one at a time. The time that this takes does not reveal whether there is such a user.
+//! Passwords of HTTP's basic authentication (RFC 7617), against bcrypt hashes. Each takes 50 ms or
+//! more, so a password that was right is remembered, and others are checked one at a time. The time
+//! that this takes does not reveal whether there is such a user.
 
 use std::{
     collections::BTreeMap,
@@ -99,8 +100,8 @@ impl Passwords {
         Ok(())
     }
 
-    /// Enters a client whose password is to be checked, if there is room. Each client gets so little that one which guesses does not keep the
-    /// others out.
+    /// Enters a client whose password is to be checked, if there is room. Each client gets so
+    /// little that one which guesses does not keep the others out.
     fn enter(&self, client: IpAddr) -> bool {
         let client = network(client);
         let mut waiting = locked(&self.waiting);

@@ -1,5 +1,5 @@
-//! The server's end of a TLS connection. Reading and writing have time limits. rustls limits what it keeps: a record, or a handshake message
-//! of 64 KB.
+//! The server's end of a TLS connection. Reading and writing have time limits. rustls limits what
+//! it keeps: a record, or a handshake message of 64 KB.
 
 use std::{
     io::{self, ErrorKind, Read, Write},

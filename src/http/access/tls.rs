@@ -59,7 +59,8 @@ pub(super) fn server(
     let mut config = config.with_single_cert(certificate, key).context("cert_file and key_file")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
-    // A client that resumes a session does not show its certificate again, but the authority may have changed meanwhile.
+    // A client that resumes a session does not show its certificate again, but the authority may
+    // have changed meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Some(Arc::new(config)))
@@ -81,7 +82,8 @@ fn versions(tls: &Tls) -> Result<Vec<&'static SupportedProtocolVersion>> {
     Ok(asked.map(|(_, version)| version).collect())
 }
 
-/// The ciphers and curves that are asked for. The cipher suites of TLS 1.3 can't be chosen, as in Go.
+/// The ciphers and curves that are asked for. The cipher suites of TLS 1.3 can't be chosen, as in
+/// Go.
 fn provider(tls: &Tls) -> Result<CryptoProvider> {
     let mut provider = ring::default_provider();
     if let Some(asked) = tls.cipher_suites.as_deref().filter(|asked| !asked.is_empty()) {

@@ -1,5 +1,6 @@
-//! Any output of `w` is read or refused, and rendered to UTF-8 text. There is no panic, there are never more rows than lines, uutils' `w` has
-//! as many rows as its first line counts, and no value is one that `w` cannot know.
+//! Any output of `w` is read or refused, and rendered to UTF-8 text. There is no panic, there are
+//! never more rows than lines, uutils' `w` has as many rows as its first line counts, and no value
+//! is one that `w` cannot know.
 
 #![no_main]
 
@@ -13,7 +14,8 @@ use what::{
     table::{self, Table, login::Span},
 };
 
-/// Whether uutils' `w` printed it: the long form's header is also procps', whose rows have a login time.
+/// Whether uutils' `w` printed it: the long form's header is also procps', whose rows have a login
+/// time.
 fn is_of_uutils(printed: &[u8], table: &Table) -> bool {
     let mut head = printed.split(|&byte| byte == b'\n').take(2);
     head.any(|line| match line {

@@ -94,7 +94,8 @@ fn pipelined_requests_whose_answers_are_never_read_keep_nobody_out() {
     });
 }
 
-/// Four clients that repeat the same request and read nothing. Each connects again when its connection is closed.
+/// Four clients that repeat the same request and read nothing. Each connects again when its
+/// connection is closed.
 fn endless(target: &Target, first: &[u8], again: &[u8]) {
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -190,7 +191,8 @@ fn clients_that_never_read_a_large_answer_keep_nobody_out() {
         let mut readers: Vec<_> = (0..256).map(ask).collect();
         target.full_force();
         while target.is_on() {
-            // A client that was refused connects again. A client that was answered does not read the answer.
+            // A client that was refused connects again. A client that was answered does not read
+            // the answer.
             for (number, reader) in readers.iter_mut().enumerate() {
                 let is_in = reader.as_ref().is_some_and(|stream| match stream.peek(&mut [0]) {
                     Ok(count) => count > 0,

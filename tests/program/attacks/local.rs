@@ -18,7 +18,8 @@ use std::{
 
 use crate::harness::{Exporter, FakeW, PROGRAM, without_variables};
 
-/// Looks for the exporters' inner sockets as fast as it can, and sends a request that aborts tiny_http.
+/// Looks for the exporters' inner sockets as fast as it can, and sends a request that aborts
+/// tiny_http.
 struct Racer {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,

@@ -15,8 +15,8 @@ fn quiet() -> Exporter {
     exporter(&format!("cat {}/table", fake.folder.display()), &[])
 }
 
-/// Sends each request and compares the statuses of the answers with the expected ones (empty: closed without an answer). Then checks that
-/// threads and descriptors are as before.
+/// Sends each request and compares the statuses of the answers with the expected ones (empty:
+/// closed without an answer). Then checks that threads and descriptors are as before.
 fn answered(requests: &[(&[u8], &[u16])]) {
     let _alone = alone();
     let mut exporter = quiet();

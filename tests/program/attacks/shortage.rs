@@ -81,7 +81,8 @@ fn it_serves_again_after_it_ran_out_of_descriptors() {
     is_served_again(&mut exporter, "nofile", &values, "1024");
 }
 
-/// Starts with at most this much address space, in KB; `None` if it exits at once, with status 1 and one line that is not a panic.
+/// Starts with at most this much address space, in KB; `None` if it exits at once, with status 1
+/// and one line that is not a panic.
 fn start_within(kilobytes: u64, w: &str) -> Option<Exporter> {
     let mut command = without_variables(Command::new("sh"));
     command.args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()]);

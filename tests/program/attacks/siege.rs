@@ -1,4 +1,5 @@
-//! Attacks an exporter while a well-behaved client scrapes it. Afterwards everything must be as before.
+//! Attacks an exporter while a well-behaved client scrapes it. Afterwards everything must be as
+//! before.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! Hours of use in a minute: many scrapes and runs of `w`, some of which fail. Nothing may grow. `SOAK_SECONDS` makes it longer.
+//! Hours of use in a minute: many scrapes and runs of `w`, some of which fail. Nothing may grow.
+//! `SOAK_SECONDS` makes it longer.
 
 use std::{
     io::Write,
@@ -12,7 +13,8 @@ use crate::{
     harness::{Answer, Exporter, FakeW, PATIENCE},
 };
 
-/// Scrapes per second by each of four clients. Two keep their connection, and two connect for each scrape.
+/// Scrapes per second by each of four clients. Two keep their connection, and two connect for each
+/// scrape.
 const PACE: u32 = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
-//! Every kind of login, and what the exporter shows of it on three systems. These are the cells of the README's table.
+//! Every kind of login, and what the exporter shows of it on three systems. These are the cells of
+//! the README's table.
 
 use std::{
     thread,
@@ -14,7 +15,8 @@ use crate::{
 /// The systems that are tested, in the order of the columns.
 pub const SYSTEMS: [&str; 3] = ["Debian 11", "Debian 12", "Debian 13"];
 
-/// What is seen, besides the session from which it was started: no, yes, without a terminal, or with no host in FROM.
+/// What is seen, besides the session from which it was started: no, yes, without a terminal, or
+/// with no host in FROM.
 const NO: &str = "no";
 const YES: &str = "yes";
 const NO_TTY: &str = "no TTY";
@@ -127,7 +129,8 @@ pub const KINDS: [Kind; 18] = [
     ),
 ];
 
-/// A display manager with an X server that needs no screen. Its session and its greeter are the same short script.
+/// A display manager with an X server that needs no screen. Its session and its greeter are the
+/// same short script.
 const LIGHTDM: &str = r#"lightdm_with() {
     printf '#!/bin/sh\nexec Xvfb "$1"\n' >/usr/local/bin/x
     printf '#!/bin/sh\ntouch /tmp/in; sleep 1000\n' >/usr/local/bin/in
@@ -169,7 +172,8 @@ pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        // Some record their entry later, and ended sessions take a moment to disappear. So the result must be stable for a while.
+        // Some record their entry later, and ended sessions take a moment to disappear. So the
+        // result must be stable for a while.
         let mut seen = String::new();
         let mut since = Instant::now();
         while since.elapsed() < Duration::from_secs(1) {

@@ -5,11 +5,13 @@ use crate::{booted::machine::Machine, harness::until};
 /// Where they come from, over ssh.
 pub const FROM: &str = "192.0.2.7";
 
-/// An ssh client's options and where to. It is the same machine, so that both ends have this address.
+/// An ssh client's options and where to. It is the same machine, so that both ends have this
+/// address.
 pub const TO_ALICE: &str = "-q -F none -i /root/key -o BatchMode=yes -o StrictHostKeyChecking=no \
     -o UserKnownHostsFile=/dev/null alice@192.0.2.7";
 
-/// Makes alice and bob, allows root to log in over ssh as alice and as root, and allows alice to use sudo.
+/// Makes alice and bob, allows root to log in over ssh as alice and as root, and allows alice to
+/// use sudo.
 pub fn prepare(machine: &Machine) {
     machine.says(
         "useradd --create-home --shell /bin/bash alice

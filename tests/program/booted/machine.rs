@@ -29,8 +29,9 @@ pub struct Machine {
     cgroup: String,
 }
 
-/// Runs in a new PID and mount namespace. Everything inside ends with the first process of the PID namespace, and the mounts end with the
-/// last process. The overlay keeps the tree unchanged. systemd in a container needs its own cgroups.
+/// Runs in a new PID and mount namespace. Everything inside ends with the first process of the PID
+/// namespace, and the mounts end with the last process. The overlay keeps the tree unchanged.
+/// systemd in a container needs its own cgroups.
 const BOOT: &str = r#"
 tree=$1 folder=$2 cgroup=$3
 shift 3
@@ -52,12 +53,14 @@ impl Machine {
         Machine::boot_with(suite, &[], &[])
     }
 
-    /// The same, with more packages, and with folders of this machine: `outside:inside`, to read only.
+    /// The same, with more packages, and with folders of this machine: `outside:inside`, to read
+    /// only.
     pub fn boot_with(suite: &str, packages: &[&str], folders: &[String]) -> Machine {
         let binds = folders.iter().map(|folder| format!("--bind-ro={folder}"));
         let arguments: Vec<String> = binds.chain(["--boot".to_owned()]).collect();
         let machine = Machine::start(suite, packages, &arguments);
-        // Running or degraded, because other failed units do not matter here. Before that, its socket does not exist.
+        // Running or degraded, because other failed units do not matter here. Before that, its
+        // socket does not exist.
         until("systemd", || {
             let state = machine.run("systemctl is-system-running --wait").stdout;
             ["running", "degraded"].contains(&String::from_utf8(state).unwrap().trim())

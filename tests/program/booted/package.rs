@@ -1,4 +1,5 @@
-//! The release's `.deb` on booted machines, from its installation to its purge. Needs `EXPORTER_RELEASE`, see `release`.
+//! The release's `.deb` on booted machines, from its installation to its purge. Needs
+//! `EXPORTER_RELEASE`, see `release`.
 
 use std::{fs, process::Command};
 

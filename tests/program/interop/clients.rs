@@ -1,4 +1,5 @@
-//! Other programs send 1 to 200 requests at a time, more than there are connections to the loop. No request is lost.
+//! Other programs send 1 to 200 requests at a time, more than there are connections to the loop. No
+//! request is lost.
 
 use std::process::Command;
 
@@ -12,7 +13,8 @@ const PARALLEL: [usize; 4] = [1, 16, 100, 200];
 /// Requests of each client at a time, one after the other.
 const EACH: usize = 20;
 
-/// Runs a client at each level of parallelism. Its arguments are the URL, the number at a time, and the total number.
+/// Runs a client at each level of parallelism. Its arguments are the URL, the number at a time, and
+/// the total number.
 fn ask_with(client: impl Fn(&str, usize, usize) -> Command, check: impl Fn(&str, usize)) {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h"]);

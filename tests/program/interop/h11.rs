@@ -1,4 +1,5 @@
-//! The exporter and Python's h11 read the same random requests. Both must accept the same ones, except for the differences listed here.
+//! The exporter and Python's h11 read the same random requests. Both must accept the same ones,
+//! except for the differences listed here.
 
 use std::{
     io::{BufRead, BufReader, Lines, Read, Write},
@@ -134,8 +135,9 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// The verdicts of one side: `accepted` for each request, and finally why it stops: `refused` with the reason, `over` if no other request
-/// follows or may follow, or `unfinished`, which only h11 distinguishes.
+/// The verdicts of one side: `accepted` for each request, and finally why it stops: `refused` with
+/// the reason, `over` if no other request follows or may follow, or `unfinished`, which only h11
+/// distinguishes.
 type Verdicts = Vec<String>;
 
 /// h11, in a separate Python process.
@@ -312,7 +314,8 @@ fn the_same_requests_are_acceptable_as_to_h11() {
     for _ in 0..CLIENTS {
         let sent = random::client(&mut random);
         let (theirs, ends) = h11.reads(&sent);
-        // Twice, because on a busy machine the exporter may not wait for a client that has closed its side.
+        // Twice, because on a busy machine the exporter may not wait for a client that has closed
+        // its side.
         let differs = || difference(&exporter_reads(&exporter, &sent), &theirs, &ends, &sent);
         let Some((request, [our, their])) = differs().and_then(|_| differs()) else { continue };
         let listed = DIFFERENCES.iter().position(|difference| {

@@ -106,7 +106,8 @@ impl Drop for Proxy {
     }
 }
 
-/// Checks everything that a proxy could break. A proxy gets a folder, its own address and the exporter's.
+/// Checks everything that a proxy could break. A proxy gets a folder, its own address and the
+/// exporter's.
 fn passes_through(command: impl Fn(&Path, u16, &str) -> Command, more: impl Fn(&Proxy)) {
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);

@@ -183,8 +183,8 @@ fn every_path_needs_the_password() {
     }
 }
 
-/// A known user costs as much as an unknown one, and a right password only once. The processor's time is compared, because other
-/// programs do not change it as they change the time that passes.
+/// A known user costs as much as an unknown one, and a right password only once. The processor's
+/// time is compared, because other programs do not change it as they change the time that passes.
 #[test]
 fn the_time_of_a_refusal_does_not_tell_who_is_known() {
     let hash = bcrypt::hash(PASSWORD, 8).unwrap();

@@ -1,4 +1,5 @@
-//! Attacks that there are only with TLS and passwords. `ATTACKS_OVER_TLS` runs the other ones over TLS.
+//! Attacks that there are only with TLS and passwords. `ATTACKS_OVER_TLS` runs the other ones over
+//! TLS.
 
 use std::{
     io::{Read, Write},
@@ -76,7 +77,8 @@ fn a_flood_of_wrong_passwords_keeps_nobody_out() {
     });
 }
 
-/// bcrypt takes a whole core. Guesses that were checked at the same time would take all cores, and would all be answered at the end.
+/// bcrypt takes a whole core. Guesses that were checked at the same time would take all cores, and
+/// would all be answered at the end.
 #[test]
 fn guesses_are_checked_one_at_a_time() {
     let hash = bcrypt::hash(PASSWORD, 9).unwrap();

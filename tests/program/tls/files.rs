@@ -15,9 +15,11 @@ pub fn hash() -> String {
     bcrypt::hash(PASSWORD, 4).unwrap()
 }
 
-/// A folder with `ca`, `server` and `client` of it, each `.crt` and `.key`; `foreign` of another authority; `expired` and `early`;
-/// `renewed` for the server; `other`, a client with other names; `lone`, which signed itself; `rsa`, `p384` and `ed25519`, clients with
-/// such keys; `old`, a client whose certificate is of version 1; `p521` and `small`, clients with keys that ring does not take.
+/// A folder with `ca`, `server` and `client` of it, each `.crt` and `.key`; `foreign` of another
+/// authority; `expired` and `early`; `renewed` for the server; `other`, a client with other names;
+/// `lone`, which signed itself; `rsa`, `p384` and `ed25519`, clients with such keys; `old`, a
+/// client whose certificate is of version 1; `p521` and `small`, clients with keys that ring does
+/// not take.
 fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {

@@ -8,8 +8,8 @@ use crate::{
     readme::shown_at,
 };
 
-/// In a network of their own, where the default port is free, and without a terminal, so that what asks for a password reads it from
-/// standard input.
+/// In a network of their own, where the default port is free, and without a terminal, so that what
+/// asks for a password reads it from standard input.
 #[test]
 #[ignore = "needs root, and Debian's apache2-utils and curl"]
 fn its_commands_make_a_certificate_hash_a_password_start_and_scrape() {

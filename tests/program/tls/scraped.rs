@@ -1,4 +1,5 @@
-//! The job with TLS, a password and a client certificate from the fleet's configuration, run by Debian's Prometheus.
+//! The job with TLS, a password and a client certificate from the fleet's configuration, run by
+//! Debian's Prometheus.
 
 use std::fs;
 

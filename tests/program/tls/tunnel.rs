@@ -1,5 +1,5 @@
-//! A tunnel that speaks TLS to an exporter, as stunnel does. Whatever a test sends to it without TLS arrives in the exporter's TLS layer:
-//! slowly, too fast, never read or reset.
+//! A tunnel that speaks TLS to an exporter, as stunnel does. Whatever a test sends to it without
+//! TLS arrives in the exporter's TLS layer: slowly, too fast, never read or reset.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
