@@ -1,0 +1,226 @@
+//! The dashboard for Grafana. A test of a panel, or of what Grafana makes of an answer, goes here.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::{
+    harness::{Exporter, FakeW, contrib, fixture, folder, until},
+    prometheus::Prometheus,
+};
+
+/// The panels of the dashboard, including those in collapsed rows.
+pub fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
+    let outer = dashboard["panels"].as_array().unwrap().iter();
+    let inner = |panel: &Value| panel["panels"].as_array().cloned().unwrap_or_default();
+    outer.flat_map(|panel| [vec![panel.clone()], inner(panel)].concat()).collect()
+}
+
+/// The queries of a panel, as Grafana sends them with everything selected.
+pub fn queries(panel: &Value) -> Vec<(String, String)> {
+    let targets = panel["targets"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    targets.map(|target| (text(&target["refId"]), filled(&text(&target["expr"])))).collect()
+}
+
+fn filled(query: &str) -> String {
+    let variables = [
+        ("$__rate_interval", "10s"),
+        ("$__range", "1m"),
+        ("$instance", ".*"),
+        ("$job", ".*"),
+        ("$top", "10"),
+    ];
+    let filled =
+        variables.iter().fold(query.replace("see $1\"", "see SOURCE\""), |query, (name, value)| {
+            query.replace(name, value)
+        });
+    assert!(!filled.contains('$'), "an unknown variable in {query}");
+    filled.replace("SOURCE", "$1")
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus, node and npm"]
+fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
+    let w = FakeW::new("sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE");
+    let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
+    // A host where nobody is logged in, one where `w` fails, and one that answers only at first.
+    let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
+    let empty = Exporter::of(&empty, &[]);
+    let failing = Exporter::of("false", &[]);
+    let gone = Exporter::of(&w.command(), &["--metrics.command=name"]);
+    let addresses = [&exporter, &empty, &failing, &gone].map(|exporter| exporter.address.clone());
+    let prometheus = Prometheus::scraping(&addresses.join("', '"), "");
+    until("all hosts", || prometheus.query("what_up").len() == addresses.len());
+    drop(gone);
+    until("the end of one", || prometheus.query("up == 0").len() == 1);
+
+    let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
+    assert!(!contrib("grafana/dashboard.json").contains("=~\\\"what"), "a job's name");
+    let mut ids = Vec::new();
+    let mut answers = serde_json::Map::new();
+    for panel in panels() {
+        let kind = panel["type"].as_str().unwrap();
+        assert!(!ids.contains(&panel["id"]), "a second panel {}", panel["id"]);
+        ids.push(panel["id"].clone());
+        let queries = queries(&panel);
+        assert!(kind == "row" || !queries.is_empty(), "{panel}");
+        let mut results = serde_json::Map::new();
+        for (name, query) in queries {
+            until(&format!("rows for {}: {query}", panel["title"]), || {
+                !prometheus.query(&query).is_empty()
+            });
+            results.insert(name, prometheus.query(&query).into());
+        }
+        answers.insert(panel["id"].to_string(), results.into());
+    }
+    println!("{} panels", ids.len());
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    let logins = annotations.iter().find(|annotation| annotation["name"] == "Logins").unwrap();
+    let query = filled(logins["target"]["expr"].as_str().unwrap());
+    until(&format!("rows for {query}"), || !prometheus.query(&query).is_empty());
+    let page = contrib("migrating-from-node.md");
+    let queries = page
+        .split("```promql\n")
+        .skip(1)
+        .flat_map(|rest| rest.split("```").next().unwrap().lines());
+    let queries: Vec<&str> = queries.collect();
+    println!("{} queries on the page", queries.len());
+    assert!(!queries.is_empty());
+    for query in queries {
+        until(&format!("rows for {query}"), || !prometheus.query(query).is_empty());
+    }
+    // The queries that fill the variables for jobs and hosts.
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    for (name, query) in [
+        ("job", "label_values(what_up, job)"),
+        ("instance", "label_values(what_up{job=~\"$job\"}, instance)"),
+    ] {
+        let variable = variables.iter().find(|variable| variable["name"] == name).unwrap();
+        assert_eq!(variable["query"]["query"], query);
+        let hosts = prometheus.query("what_up");
+        assert!(hosts.iter().all(|host| !host["metric"][name].is_null()), "{hosts:?}");
+    }
+
+    let tables = checked_by_grafana(&answers);
+    println!("{tables:#}");
+    let mut unseen: Vec<(&str, &str)> = tables["Hosts that cannot be seen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["Host"].as_str().unwrap(), row["Reason"].as_str().unwrap()))
+        .filter(|(_, reason)| !reason.starts_with("does not see"))
+        .collect();
+    unseen.sort_unstable_by_key(|(_, reason)| *reason);
+    let expected = [(&*addresses[3], "exporter does not answer"), (&*addresses[2], "w fails")];
+    assert_eq!(unseen, expected);
+    for title in ["Newest $top sessions", "All sessions of the selected hosts"] {
+        let rows = tables[title].as_array().unwrap();
+        assert_eq!(rows.len(), 3, "{title}");
+        let vim = rows.iter().find(|row| row["Terminal"] == "pts/0").unwrap();
+        for (column, value) in [
+            ("Host", Value::from(&*exporter.address)),
+            ("User", "alice".into()),
+            ("From", "203.0.113.7".into()),
+            ("Command", "vim".into()),
+            ("Idle", 73.into()),
+            ("Sessions", 1.into()),
+        ] {
+            assert_eq!(vim[column], value, "{title}: {column}");
+        }
+        assert!(vim["Since"].as_u64().unwrap() > 1_700_000_000_000, "{title}: {vim}");
+    }
+}
+
+/// Grafana's packages check the dashboard, and make the tables that it would show for these
+/// answers.
+fn checked_by_grafana(answers: &serde_json::Map<String, Value>) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let packages = Command::new(root.join(".ci/grafana")).output().unwrap();
+    assert!(packages.status.success(), "{packages:?}");
+    let packages = String::from_utf8(packages.stdout).unwrap();
+    let folder = folder();
+    for file in ["package.json", "check.mjs", "types.d.ts", "tsconfig.json"] {
+        fs::copy(root.join("contrib/grafana/check").join(file), folder.join(file)).unwrap();
+    }
+    symlink(Path::new(packages.trim()).join("node_modules"), folder.join("node_modules")).unwrap();
+    fs::write(folder.join("answers.json"), serde_json::to_vec(answers).unwrap()).unwrap();
+    let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/grafana/dashboard.json");
+    let output = Command::new("node")
+        .arg(folder.join("check.mjs"))
+        .arg(dashboard)
+        .arg(folder.join("answers.json"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Five hundred hosts, each with ten sessions of different users from different addresses.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_dashboard_stays_readable_with_five_hundred_hosts() {
+    let mut text = String::new();
+    for host in 0..500 {
+        let labels = format!("job=\"what\",instance=\"host{host}\"");
+        for (sample, value) in [
+            ("what_up{version=\"1\",", 1),
+            ("what_users_currently_active{", 10),
+            ("what_w_duration_seconds{", 1),
+            ("what_w_last_success_timestamp_seconds{", 1_700_000_000),
+            ("what_w_runs_total{outcome=\"ok\",", 7),
+            ("what_exporter_build_info{version=\"1\",target=\"x\",rustc=\"1\",", 1),
+            ("what_session_source_visible{source=\"session_files\",", 1),
+            ("what_sessions_currently_active{origin=\"local\",", 0),
+            ("what_sessions_currently_active{origin=\"remote\",", 10),
+            ("process_resident_memory_bytes{", 1_000_000),
+            ("process_cpu_seconds_total{", 1),
+        ] {
+            text += &format!("{sample}{labels}}} {value}\n");
+        }
+        for user in 0..10 {
+            text += &format!(
+                "what_user_sessions_currently_active{{user=\"u{host}-{user}\",{labels}}} 1\n"
+            );
+            for (sample, value) in [
+                ("currently_active", 1),
+                ("login_timestamp_seconds", 1_700_000_000),
+                ("idle_seconds", 60),
+            ] {
+                text += &format!(
+                    "what_each_session_{sample}{{user=\"u{host}-{user}\",ip=\"10.{}.{}.{user}\",tty=\"pts/{user}\",{labels}}} {value}\n",
+                    host / 250,
+                    host % 250
+                );
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // Lives as long as the test.
+    thread::spawn(move || {
+        listener.incoming().flatten().for_each(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{text}");
+        });
+    });
+    let prometheus = Prometheus::scraping(&address, "    honor_labels: true\n");
+    until("all hosts", || prometheus.query("what_up").len() == 500);
+    until("rates", || !prometheus.query("rate(what_w_runs_total[10s])").is_empty());
+    for panel in panels() {
+        let title = panel["title"].as_str().unwrap();
+        for (_, query) in queries(&panel) {
+            let rows = prometheus.query(&query).len();
+            assert!(rows <= 10 || title.starts_with("All sessions"), "{title}: {rows} rows");
+        }
+    }
+}
