@@ -194,6 +194,22 @@ fn they_are_accepted_by_what_reads_them() {
     }
 }
 
+/// Each of its functions is a step, but for the two that all steps use.
+#[test]
+fn ci_runs_all_its_steps_and_names_them_where_it_is_asked_for_another() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".ci/run");
+    let refused = Command::new(&script).arg("no-such-step").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let (_, steps) = said.split_once("no-such-step: expected some of ").unwrap();
+    let steps: BTreeSet<&str> = steps.split_whitespace().collect();
+    let text = fs::read_to_string(script).unwrap();
+    let functions: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_suffix("() {")).collect();
+    let shared = BTreeSet::from(["need", "with_programs"]);
+    assert_eq!(&functions - &shared, steps);
+}
+
 /// Starts the exporter after a script that hides something, in a separate mount namespace.
 fn with_something_hidden(script: &str, namespaces: &[&str]) -> Exporter {
     let mut unshare = Command::new("unshare");
