@@ -32,8 +32,7 @@ struct Flag {
     help: &'static str,
 }
 
-/// Makes three things from one row per flag: argh's struct, the struct of values, and the list of
-/// flags. A row's first word must be the flag's name with `_` for `.` and `-`, because argh makes
+/// Makes three things from one row per flag: argh's struct, the settings, and the list of flags. A row's first word must be the flag's name with `_` for `.` and `-`, because argh makes
 /// the flag from it.
 macro_rules! flags {
     ($($field:ident: $name:literal $value:literal, $variable:literal, $default:expr, $read:ident -> $type:ty, $help:literal;)*) => {
@@ -49,16 +48,17 @@ macro_rules! flags {
             version: bool,
         }
 
-        struct Values {
-            $($field: $type,)*
+        /// Every setting, checked, under the name of its flag.
+        pub struct Config {
+            $(#[doc = $help] pub $field: $type,)*
         }
 
         const FLAGS: &[Flag] = &[
             $(Flag { name: $name, value: $value, variable: $variable, default: $default, help: $help },)*
         ];
 
-        fn values(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Result<Values> {
-            Ok(Values {
+        fn config(given: Arguments, variable: &impl Fn(&str) -> Option<OsString>) -> Result<Config> {
+            Ok(Config {
                 $($field: setting($name, $variable, $default, given.$field, variable, $read)?,)*
             })
         }
@@ -107,24 +107,15 @@ pub enum Task {
     Print(String),
 }
 
-/// Every setting, checked.
-pub struct Config {
-    /// Address or host name.
-    pub host: String,
-    /// TCP port; 0 for a free one.
-    pub port: u16,
-    /// Path of the metrics; begins with `/`.
-    pub endpoint: String,
-    /// Options of the metrics.
-    pub metrics: Options,
-    /// A result younger than this is reused.
-    pub interval: Duration,
-    /// The command, with at least one word.
-    pub w_command: String,
-    /// A run that takes longer is killed; longer than 0.
-    pub w_timeout: Duration,
-    /// TLS settings and passwords, from the file that was named.
-    pub access: Option<Access>,
+impl Config {
+    /// The settings of the metrics.
+    pub fn options(&self) -> Options {
+        Options {
+            prefix: self.metrics_prefix.clone(),
+            timestamps: self.metrics_with_timestamp,
+            command: self.metrics_command,
+        }
+    }
 }
 
 /// Reads the arguments, without the program's name, and the environment variables, which `variable`
@@ -153,25 +144,8 @@ pub fn parse(
         )));
     }
     let once = parsed.once;
-    let config = config(values(parsed, &variable)?);
+    let config = config(parsed, &variable)?;
     Ok(if once { Task::Once(config) } else { Task::Serve(config) })
-}
-
-fn config(values: Values) -> Config {
-    Config {
-        host: values.listen_host,
-        port: values.listen_port,
-        endpoint: values.metrics_endpoint,
-        metrics: Options {
-            prefix: values.metrics_prefix,
-            timestamps: values.metrics_with_timestamp,
-            command: values.metrics_command,
-        },
-        interval: values.scrape_interval,
-        w_command: values.w_command,
-        w_timeout: values.w_timeout,
-        access: values.web_config_file,
-    }
 }
 
 /// Reads the value of the flag, or of the environment variable if the flag is absent, or the

@@ -71,7 +71,7 @@ pub fn serve(config: Config) -> Result<ExitCode> {
 fn collector(config: &Config, running: &Running) -> Collector {
     let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
     let run_w = move |meanwhile: &mut Meanwhile| w.run(meanwhile);
-    let collector = Collector::new(Box::new(run_w), system_clock(), config.metrics.clone());
+    let collector = Collector::new(Box::new(run_w), system_clock(), config.options());
     if is_plain_w(&config.w_command) { collector.looking(Visibility::look) } else { collector }
 }
 
@@ -126,18 +126,19 @@ impl Exporter {
     /// # Errors
     /// The address cannot be bound, or the system provides no threads or descriptors.
     pub fn start(config: Config, collector: Collector) -> Result<(Exporter, Accepting)> {
-        let listener = Listener::bind(&config.host, config.port)?;
+        let options = config.options();
+        let listener = Listener::bind(&config.listen_host, config.listen_port)?;
         let address = listener.address;
-        let scheme = config.access.as_ref().map_or("http", Access::scheme);
-        let (accepting, requests) = listener.start(config.access)?;
-        let cache = Cache::new(config.interval, system_clock(), collector);
+        let scheme = config.web_config_file.as_ref().map_or("http", Access::scheme);
+        let (accepting, requests) = listener.start(config.web_config_file)?;
+        let cache = Cache::new(config.scrape_interval, system_clock(), collector);
         let page = landing_page::Settings {
             host: host_name(),
-            endpoint: config.endpoint,
-            interval: config.interval,
-            command: config.metrics.command,
+            endpoint: config.metrics_endpoint,
+            interval: config.scrape_interval,
+            command: config.metrics_command,
         };
-        let site = Site { options: config.metrics, page };
+        let site = Site { options, page };
         Ok((Exporter { address, scheme, requests, cache, site }, accepting))
     }
 

@@ -38,7 +38,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Once(config) => {
             let snapshot = exporter::once(&config)?;
-            print(&snapshot.metrics(Format::Text, &config.metrics))?;
+            print(&snapshot.metrics(Format::Text, &config.options()))?;
             Ok(match snapshot.result {
                 Ok(_) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,

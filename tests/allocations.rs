@@ -53,7 +53,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
         let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), |_| None) else {
             panic!("the flags are wrong");
         };
-        let collector = Collector::new(run_w, Box::new(clock::system), config.metrics.clone());
+        let collector = Collector::new(run_w, Box::new(clock::system), config.options());
         let (mut exporter, _accepting) = Exporter::start(config, collector).unwrap();
         sender.send(exporter.address).unwrap();
         exporter.answer_all().map(|_| ()).unwrap();

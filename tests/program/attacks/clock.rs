@@ -85,13 +85,13 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             Ok(TABLE.as_bytes().to_vec())
         });
         let interval = Duration::from_secs(5);
-        let collector = Collector::new(run, time.clock(), config.metrics.clone());
+        let collector = Collector::new(run, time.clock(), config.options());
         let mut cache = Cache::new(interval, time.clock(), collector);
         let settings = Settings {
             host: "host".to_owned(),
-            endpoint: config.endpoint.clone(),
+            endpoint: config.metrics_endpoint.clone(),
             interval,
-            command: config.metrics.command,
+            command: config.metrics_command,
         };
         let mut served = |path: &str| {
             let now = time.0.lock().unwrap().instant;
@@ -101,7 +101,7 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             let snapshot = cache.fresh(now).unwrap();
             let body = match path {
                 "/" => snapshot.page(cache.age(snapshot), &settings),
-                _ => snapshot.metrics(Format::Text, &config.metrics),
+                _ => snapshot.metrics(Format::Text, &config.options()),
             };
             String::from_utf8(body.to_vec()).unwrap()
         };
