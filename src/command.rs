@@ -22,7 +22,7 @@ use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
 /// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
 
-/// The environment of `w`, besides `PATH`. The README says what each variable does.
+/// The environment of `w`, besides `PATH`. `docs/supported-w.md` says what each does.
 pub const ENVIRONMENT: [(&str, &str); 5] = [
     ("LC_ALL", "C"),
     ("TZ", "UTC0"),

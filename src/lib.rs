@@ -15,7 +15,7 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "this exporter runs on Linux only; it reads the w of another system over ssh, see \"Supported w\" in README.md"
+    "this exporter runs on Linux only; it reads the w of another system over ssh, see docs/supported-w.md"
 );
 
 pub mod allocator;

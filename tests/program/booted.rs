@@ -1,6 +1,9 @@
-//! Boots Debian in containers, installs the exporter as the README says, and logs in in every way.
-//! Needs root, Debian's mmdebstrap and systemd-container, and a static binary. `.ci/run` provides
-//! them.
+//! Boots Debian in containers, installs the exporter as `docs/install.md` says, and logs in in every
+//! way. Needs root, Debian's mmdebstrap and systemd-container, and a static binary. `.ci/run`
+//! provides them.
+//!
+//! A new kind of login is a row in `kinds`. A test of the package goes into `package`, others go
+//! here. `machine` boots, and `logins` logs in.
 
 pub mod kinds;
 pub mod logins;
@@ -59,8 +62,10 @@ fn the_unit_serves_restarts_and_stops(suite: &str) {
     let score = security.lines().last().unwrap();
     println!("{suite}: {score}");
     let figure: f64 = score.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    assert!(readme.contains(&format!("rates its unit {figure} ")), "{score}");
+    let documented =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits-and-security.md"))
+            .unwrap();
+    assert!(documented.contains(&format!("rates its unit {figure} ")), "{score}");
 
     let killed = unit(&machine, "MainPID");
     machine.says(&format!("kill -9 {killed}"));
@@ -114,7 +119,7 @@ fn what_the_unit_sees_with_hidden_processes_is_as_documented_on_debian_13() {
     what_the_unit_sees_through("trixie");
 }
 
-/// Checks what the unit's comments and the README say about hidepid.
+/// Checks what the unit's comments and `docs/sessions.md` say about hidepid.
 fn what_the_unit_sees_through(suite: &str) {
     let machine = Machine::boot(suite);
     install(&machine);
@@ -216,7 +221,7 @@ fn who_is_seen(suite: &str, system: &str) {
     kinds::each_is_seen_as_it_should_be(&machine, system);
 }
 
-/// As the README says of a new Debian 13. It has no network, but the crates that this machine has.
+/// As `docs/install.md` says of a new Debian 13. It has no network, but the crates that this machine has.
 #[test]
 #[ignore = "boots a container"]
 fn debian_13s_own_rust_builds_it_and_it_passes_its_tests() {

@@ -1,6 +1,7 @@
 //! Compatibility with other programs: Python's h11 reads the same requests, other clients send
 //! requests in parallel, and proxies forward them. Needs packages of Debian and Python, which
-//! `.ci/run` installs.
+//! `.ci/run` installs. A new client goes into `clients`, a proxy into `proxies`, and a difference
+//! between parsers into `h11`.
 
 mod clients;
 mod h11;

@@ -1,14 +1,27 @@
 //! TLS, client certificates and passwords, as a client sees them. Needs openssl.
 //!
-//! The tests that need other programs are ignored by `cargo test`, and `.ci/run` runs them.
+//! The tests that need other programs are ignored by `cargo test`, and `.ci/run` runs them. A new
+//! test goes into the file that has its subject:
+//!
+//! - `settings`: what the file of `--web.config.file` may say, and the errors.
+//! - `reload`: files that change while it runs.
+//! - `admission`: which clients are let in.
+//! - `attacks`: attacks that there are only with TLS and passwords.
+//! - `ciphers`: versions and ciphers.
+//! - `node_exporter`: the same files beside node_exporter.
+//! - `scraped`: Prometheus with a client certificate.
+//! - `unit`: the systemd unit with its drop-in.
+//! - `documents`: the commands in the documents.
+//!
+//! `client`, `files` and `tunnel` are what they share.
 
 mod admission;
 mod attacks;
 mod ciphers;
 mod client;
+mod documents;
 mod files;
 mod node_exporter;
-mod readme;
 mod reload;
 mod scraped;
 mod settings;

@@ -1,5 +1,5 @@
 //! Every kind of login, and what the exporter shows of it on three systems. These are the cells of
-//! the README's table.
+//! the table in `docs/sessions.md`.
 
 use std::{
     thread,
@@ -23,7 +23,7 @@ const NO_TTY: &str = "no TTY";
 const LOCAL: &str = "local";
 
 pub struct Kind {
-    /// The first column of the README's table.
+    /// The first column of the table in `docs/sessions.md`.
     pub name: &'static str,
     /// What root runs, as a unit of its own; `/tmp/in` says that somebody is in.
     script: &'static str,

@@ -173,7 +173,7 @@ impl Machine {
         fs::write(path, text).unwrap();
     }
 
-    /// Puts the static binary where the README has it.
+    /// Puts the static binary where `docs/install.md` has it.
     pub fn install_binary(&self) {
         fs::copy(of_this_processor(), self.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
     }

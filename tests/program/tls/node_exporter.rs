@@ -174,7 +174,7 @@ fn both_tell_a_client_without_tls_what_is_wrong() {
     }
 }
 
-/// The differences that the README names.
+/// The differences that `docs/tls.md` names.
 #[test]
 #[ignore = "needs Debian's prometheus-node-exporter"]
 fn only_node_exporter_takes_old_certificates_and_unusual_keys() {

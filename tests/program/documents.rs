@@ -1,10 +1,12 @@
-//! Checks the README: its links, its tables, its commands, and the output that it shows.
+//! Checks the documents: their links, their tables, their commands, and the output that they show.
+//! A new sentence in a document needs no test here; a new table or promise does.
 //!
-//! A comment before each block of commands says where it runs: `anywhere`, in a `clone`, by
-//! `.ci/run`, or on a `machine` that is booted for this, in the order of the numbers.
+//! A comment before each block of commands in the README and in `docs` says where it runs:
+//! `anywhere`, in a `clone`, by `.ci/run`, for `tls`, or on a `machine` that is booted for this, in
+//! the order of the numbers.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -35,7 +37,30 @@ fn readme() -> String {
     text("README.md")
 }
 
-/// A command, and the output that the README shows.
+/// The paths below a folder of the repository, without what was built or downloaded.
+fn files_below(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = format!("{folder}{name}");
+        if !entry.file_type().unwrap().is_dir() {
+            files.push(path);
+        } else if !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str()) {
+            files.extend(files_below(&format!("{path}/")));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The Markdown files below a folder, and their texts.
+fn documents_below(folder: &str) -> BTreeMap<String, String> {
+    let files = files_below(folder).into_iter().filter(|file| file.ends_with(".md"));
+    files.map(|file| (file.clone(), text(&file))).collect()
+}
+
+/// A command, and the output that a document shows.
 #[derive(Debug)]
 pub struct Shown {
     place: String,
@@ -43,12 +68,20 @@ pub struct Shown {
     answer: Vec<String>,
 }
 
-/// The commands of all `console` blocks, in order.
+/// The commands of all `console` blocks of the README and of `docs`, in order.
 fn shown() -> Vec<Shown> {
-    let readme = readme();
+    let mut all = shown_in(&readme());
+    for document in documents_below("docs/").values() {
+        all.extend(shown_in(document));
+    }
+    assert!(all.len() > 10, "{all:#?}");
+    all
+}
+
+fn shown_in(document: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
     let mut place = None;
-    let mut lines = readme.lines();
+    let mut lines = document.lines();
     while let Some(line) = lines.next() {
         if let Some(comment) = line.strip_prefix("<!-- test: ") {
             place = comment.strip_suffix(" -->").map(str::to_owned);
@@ -70,7 +103,6 @@ fn shown() -> Vec<Shown> {
             }
         }
     }
-    assert!(all.len() > 10, "{all:#?}");
     all
 }
 
@@ -94,7 +126,7 @@ fn masked(line: &str) -> String {
 }
 
 impl Shown {
-    /// How the output differs from the README; `None` if it does not. `…` stands for any lines.
+    /// How the output differs from what is shown; `None` if it does not. `…` stands for any lines.
     fn fault(&self, output: &Output) -> Option<String> {
         let said = [output.stdout.as_slice(), &output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -108,29 +140,52 @@ impl Shown {
     }
 }
 
-#[test]
-fn every_link_leads_somewhere() {
-    let readme = readme();
-    // GitHub names headings like this.
+/// The anchors of a document, as GitHub makes them from its headings.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let headings =
+        document.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' '));
     let anchor = |heading: &str| -> String {
         let heading = heading.to_lowercase();
         let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
         kept.map(|char| if char == ' ' { '-' } else { char }).collect()
     };
-    let headings: BTreeSet<String> = readme
-        .lines()
-        .filter_map(|line| line.trim_start_matches("#").strip_prefix(' '))
-        .map(anchor)
-        .collect();
-    let links: Vec<&str> =
-        readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
-    assert!(links.len() > 30, "{links:?}");
-    for link in links {
-        match link.strip_prefix('#') {
-            Some(heading) => assert!(headings.contains(heading), "{link}: {headings:?}"),
-            None if link.starts_with("https://") => {}
-            None => assert!(Path::new(ROOT).join(link).exists(), "{link}"),
+    headings.map(anchor).collect()
+}
+
+/// Links to files lead to a file, and those with an anchor to a heading. Others are not followed.
+#[test]
+fn every_link_leads_somewhere() {
+    let documents = documents_below("");
+    let mut count = 0;
+    for (name, document) in &documents {
+        let folder = Path::new(ROOT).join(name).parent().unwrap().to_owned();
+        for link in document.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = match file {
+                "" => Path::new(ROOT).join(name),
+                file => folder.join(file),
+            };
+            assert!(path.exists(), "{name}: {link}");
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(&path).unwrap());
+                assert!(anchors.contains(anchor), "{name}: {link}: {anchors:?}");
+            }
+            count += 1;
         }
+    }
+    assert!(count > 60, "{count}");
+}
+
+#[test]
+fn the_readme_is_short_and_leads_to_every_other_document() {
+    let readme = readme();
+    let lines = readme.lines().count();
+    assert!(lines <= 250, "{lines} lines");
+    for document in documents_below("docs/").keys().map(String::as_str).chain(["CONTRIBUTING.md"]) {
+        assert!(readme.contains(&format!("]({document}")), "{document}");
     }
 }
 
@@ -142,7 +197,7 @@ fn first_cells() -> Vec<String> {
 }
 
 #[test]
-fn its_table_of_flags_is_that_of_the_help() {
+fn the_table_of_flags_is_that_of_the_help() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     let help: Vec<&str> = help.split_whitespace().collect();
     let help = help.join(" ");
@@ -168,7 +223,7 @@ fn its_table_of_flags_is_that_of_the_help() {
 }
 
 #[test]
-fn its_table_of_metrics_has_every_metric_with_its_labels() {
+fn the_table_of_metrics_has_every_metric_with_its_labels() {
     let w = format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"));
     let metrics = once(&["--w.command", &w, "--metrics.command=full"]);
     let readme = readme();
@@ -193,12 +248,12 @@ fn its_table_of_metrics_has_every_metric_with_its_labels() {
 
 /// The cells in bold are those that the tests on booted machines expect, and no others.
 #[test]
-fn its_table_of_sessions_has_what_is_seen_on_booted_machines() {
-    let readme = readme();
+fn the_table_of_sessions_has_what_is_seen_on_booted_machines() {
+    let sessions = text("docs/sessions.md");
     let cells = |row: &str| -> Vec<String> {
         row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
     };
-    let mut rows = readme.lines().skip_while(|line| !line.starts_with("| kind of session |"));
+    let mut rows = sessions.lines().skip_while(|line| !line.starts_with("| kind of session |"));
     let systems = cells(rows.next().unwrap());
     let named = systems.join(" ");
     for system in ["Ubuntu 22.04", "Ubuntu 24.04", "RHEL 8, 9", "RHEL 10", "Alpine"] {
@@ -221,30 +276,39 @@ fn its_table_of_sessions_has_what_is_seen_on_booted_machines() {
 }
 
 #[test]
-fn it_names_every_alert_and_file_of_rules() {
+fn the_table_of_alerts_has_every_alert_with_its_severity() {
     let readme = readme();
-    let mut alerts = 0;
+    let mut named = BTreeSet::new();
     for file in ["alerts.yml", "site.yml", "alerts-remote.yml"] {
         for alert in text(&format!("contrib/prometheus/{file}")).split("- alert: ").skip(1) {
             let name = alert.lines().next().unwrap();
-            assert!(readme.contains(&format!("`{name}`")), "{name}");
-            alerts += 1;
+            let severity = alert.split("severity: ").nth(1).unwrap().lines().next().unwrap();
+            let row = format!("\n| `{name}` | {severity} | ");
+            assert!(readme.contains(&row), "{row}");
+            named.insert(format!("`{name}`"));
         }
     }
-    assert!(alerts > 10, "{alerts}");
-    for file in fs::read_dir(Path::new(ROOT).join("contrib/prometheus")).unwrap() {
-        let name = file.unwrap().file_name().into_string().unwrap();
-        let is_test = name.ends_with("_test.yml");
-        assert!(is_test || readme.contains(&format!("contrib/prometheus/{name}")), "{name}");
+    assert!(named.len() > 10, "{named:?}");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let rows: BTreeSet<String> =
+        rows.filter(|cell| cell.starts_with("`What")).map(str::to_owned).collect();
+    assert_eq!(rows, named);
+}
+
+#[test]
+fn the_readme_names_every_file_for_prometheus() {
+    let readme = readme();
+    for file in files_below("contrib/prometheus/") {
+        assert!(file.ends_with("_test.yml") || readme.contains(&file), "{file}");
     }
 }
 
 #[test]
-fn it_states_the_version_of_rust_that_the_manifest_requires() {
+fn install_md_states_the_version_of_rust_that_the_manifest_requires() {
     let manifest = text("Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).unwrap();
     let said = format!("Rust {} or later", version.trim_end_matches('"'));
-    assert!(readme().contains(&said), "{said}");
+    assert!(text("docs/install.md").contains(&said), "{said}");
 }
 
 #[test]
@@ -274,30 +338,30 @@ fn prometheus_accepts_the_scrape_configuration() {
     assert!(snippet.contains("\"127.0.0.1:9839\""), "{snippet}");
 }
 
-/// The modules of tests that commands in a text name, such as `real::`.
+/// The modules of tests that the commands in a text name, such as `real::`.
 fn modules_in(text: &str) -> BTreeSet<&str> {
     let names = text.split([' ', '`', '\n']).filter(|word| word.ends_with("::"));
     names.filter_map(|name| name.split("::").next()).collect()
 }
 
 #[test]
-fn every_check_that_it_names_is_run_by_ci() {
-    let (readme, ci) = (readme(), ci());
-    let named = modules_in(&readme);
+fn every_check_that_is_documented_is_run_by_ci() {
+    let (contributing, ci) = (text("CONTRIBUTING.md"), ci());
+    let named = modules_in(&contributing);
     assert!(named.len() > 5, "{named:?}");
     let missing: Vec<_> = named.difference(&modules_in(&ci)).copied().collect();
     assert_eq!(missing, [""; 0], "not in .ci");
 }
 
 #[test]
-fn every_ignored_test_is_run_by_ci_and_its_module_named_in_the_readme() {
+fn every_ignored_test_is_run_by_ci_and_its_module_documented() {
     let tests =
         Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--list"]).output();
     let tests = String::from_utf8(tests.unwrap().stdout).unwrap();
     let ignored: BTreeSet<&str> =
         tests.lines().filter_map(|test| Some(test.split_once("::")?.0)).collect();
     assert!(ignored.len() > 5, "{tests}");
-    for (name, text) in [(".ci", ci()), ("README.md", readme())] {
+    for (name, text) in [(".ci", ci()), ("CONTRIBUTING.md", text("CONTRIBUTING.md"))] {
         let missing: Vec<_> = ignored.difference(&modules_in(&text)).copied().collect();
         assert_eq!(missing, [""; 0], "not in {name}");
     }
@@ -338,10 +402,9 @@ fn commands_that_work_anywhere_answer_as_shown() {
 #[test]
 fn the_first_sample_is_short_and_about_sessions_only() {
     let shown = shown();
-    let first = shown.iter().find(|shown| !shown.answer.is_empty()).unwrap();
-    let of_sessions =
-        |line: &String| line.starts_with("what_user") || line.starts_with("what_each");
-    assert!(first.answer.len() < 10 && first.answer.iter().all(of_sessions), "{first:?}");
+    let first = shown.iter().find(|shown| shown.command.contains("/metrics")).unwrap();
+    let are_of_sessions = first.answer.iter().all(|line| line.starts_with("what_each"));
+    assert!((1..10).contains(&first.answer.len()) && are_of_sessions, "{first:?}");
 }
 
 /// In a separate network namespace, where the default port is free.
@@ -359,10 +422,11 @@ fn the_program_starts_from_a_clone() {
     child.kill().unwrap();
     child.wait().unwrap();
     let address = "http://127.0.0.1:9839/metrics";
-    assert!(listens.is_some_and(|line| line.ends_with(address)) && readme().contains(address));
+    assert!(listens.is_some_and(|line| line.ends_with(address)));
+    assert!(text("docs/install.md").contains(address));
 }
 
-/// Makes the folder in which the README's commands run: a clone with those files of the release
+/// Makes the folder in which the documents' commands run: a clone with those files of the release
 /// that a user of this host downloads.
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");

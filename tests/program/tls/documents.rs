@@ -1,11 +1,11 @@
-//! The README's commands for TLS and passwords.
+//! The documents' commands for TLS and passwords.
 
 use std::process::Command;
 
 use super::files::PASSWORD;
 use crate::{
+    documents::shown_at,
     harness::{FakeW, PROGRAM, folder},
-    readme::shown_at,
 };
 
 /// In a network of their own, where the default port is free, and without a terminal, so that what
