@@ -14,13 +14,14 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use what::{
     cache::Cache,
-    clock,
+    calendar::Span,
+    clock::{self, Moment},
     collector::Collector,
     command::child::{Meanwhile, Next},
     exposition::Format,
-    metrics::{self, Options, Scrape},
+    metrics::{self, Options},
     session::{self, CommandShown, Session},
-    table::login::Span,
+    snapshot::{Listing, Snapshot},
     table::{self, Table},
 };
 
@@ -101,19 +102,20 @@ fn options() -> Options {
     Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::None }
 }
 
-fn render(sessions: &[Session], format: Format) -> Vec<u8> {
-    let now = Duration::from_secs(NOW.unsigned_abs());
-    let scrape = Scrape {
-        took: Duration::from_millis(8),
-        ended: now,
-        sessions: Some(sessions),
-        visibility: None,
-        users_reported: Some(1),
+fn snapshot(sessions: Vec<Session>) -> Snapshot {
+    let ended = Moment { instant: Instant::now(), unix: Duration::from_secs(NOW.unsigned_abs()) };
+    Snapshot {
+        began: ended,
+        ended,
+        result: Ok(Listing { sessions, users_reported: Some(1), visibility: None, in_utc: true }),
         runs: [1, 0, 0, 0],
-        last_success: Some(now),
+        last_success: Some(ended),
         process: None,
-    };
-    metrics::render(format, &options(), &scrape)
+    }
+}
+
+fn render(snapshot: &Snapshot, format: Format) -> Vec<u8> {
+    metrics::render(format, &options(), snapshot)
 }
 
 /// Measures a function, and reports the time divided by the number of rows.
@@ -149,16 +151,16 @@ fn rendering(criterion: &mut Criterion) {
     for rows in ROWS {
         let printed = procps(rows);
         let table = read(&printed);
-        let sessions = found(&table);
+        let snapshot_of_table = snapshot(found(&table));
         per_row(criterion, "a row: found to be a session", rows, || found(black_box(&table)));
         for (name, format) in [("text", Format::Text), ("openmetrics", Format::OpenMetrics)] {
             let name = format!("a row: rendered as {name}");
-            per_row(criterion, &name, rows, || render(black_box(&sessions), format));
+            per_row(criterion, &name, rows, || render(black_box(&snapshot_of_table), format));
         }
         per_row(criterion, "a row: from w's output to both formats", rows, || {
             let table = read(black_box(&printed));
-            let sessions = found(&table);
-            [Format::Text, Format::OpenMetrics].map(|format| render(&sessions, format))
+            let snapshot = snapshot(found(&table));
+            [Format::Text, Format::OpenMetrics].map(|format| render(&snapshot, format))
         });
     }
 }

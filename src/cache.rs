@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    answers::Answers,
     clock::Clock,
-    collector::{Collector, History, Snapshot},
+    collector::{Collector, History},
     command::child::Next,
 };
 
@@ -13,7 +14,7 @@ pub struct Cache {
     interval: Duration,
     clock: Clock,
     collector: Collector,
-    latest: Option<Snapshot>,
+    latest: Option<Answers>,
 }
 
 impl Cache {
@@ -24,28 +25,21 @@ impl Cache {
 
     /// The last result, if it may answer a request that was read at this time: it is younger than
     /// the interval, or newer than the request.
-    pub fn fresh(&self, read_at: Instant) -> Option<&Snapshot> {
-        self.latest.as_ref().filter(|snapshot| {
-            let ended = snapshot.ended.instant;
-            ended > read_at || self.age(snapshot) < self.interval
+    pub fn fresh(&self, read_at: Instant) -> Option<&Answers> {
+        self.latest.as_ref().filter(|latest| {
+            let ended = latest.snapshot.ended.instant;
+            let age = (self.clock)().instant.saturating_duration_since(ended);
+            ended > read_at || age < self.interval
         })
     }
 
     /// Runs `w` and keeps the result; `None` if nobody waits for it any more. Calls `meanwhile`
     /// every few milliseconds.
-    pub fn refresh(
-        &mut self,
-        meanwhile: &mut dyn FnMut(&mut History) -> Next,
-    ) -> Option<&Snapshot> {
+    pub fn refresh(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<&Answers> {
         // The old result is out of date. Without it, a large table takes less memory.
         self.latest = None;
         let snapshot = self.collector.collect(meanwhile)?;
-        Some(self.latest.insert(snapshot))
-    }
-
-    /// The age of a result.
-    pub fn age(&self, snapshot: &Snapshot) -> Duration {
-        (self.clock)().instant.saturating_duration_since(snapshot.ended.instant)
+        Some(self.latest.insert(snapshot.into()))
     }
 }
 

@@ -54,6 +54,18 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     (era * 400 + of_era + i64::from(month <= 2), month, day)
 }
 
+/// When the run of `w` began and ended, in Unix seconds.
+///
+/// Both matter if midnight is between them: `21:16` is yesterday's if it was printed before
+/// midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Just before `w` was started.
+    pub began: i64,
+    /// Just after it ended.
+    pub ended: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

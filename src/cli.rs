@@ -12,14 +12,12 @@ use value::{
 };
 
 use crate::{
+    about::{NAME, RUSTC, TARGET, VERSION},
     command::DEFAULT_COMMAND,
     http::Access,
-    metrics::{self, Options},
+    metrics::Options,
     session::CommandShown,
 };
-
-/// The name of the program, for its help and its log.
-pub const NAME: &str = env!("CARGO_PKG_NAME");
 
 /// A flag that takes a value, for the help and for reading the arguments.
 struct Flag {
@@ -136,12 +134,7 @@ pub fn parse(
     let parsed = Arguments::from_args(&[NAME], &words)
         .map_err(|early| anyhow!("{}", early.output.trim_end()))?;
     if parsed.version {
-        return Ok(Task::Print(format!(
-            "{NAME} {} ({}, rustc {})\n",
-            metrics::VERSION,
-            metrics::TARGET,
-            metrics::RUSTC
-        )));
+        return Ok(Task::Print(format!("{NAME} {VERSION} ({TARGET}, rustc {RUSTC})\n")));
     }
     let once = parsed.once;
     let config = config(parsed, &variable)?;

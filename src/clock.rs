@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::table::login::Span;
+use crate::calendar::Span;
 
 /// One moment, read from both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Runs `w` for a scrape, reads its table, finds the sessions, counts the run, and logs what
 //! changed. Other modules own the sockets and the cache.
 
-use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
+use std::mem;
 
 use anyhow::anyhow;
 
@@ -11,12 +11,11 @@ use crate::{
         Failure, FailureKind, Outcome,
         child::{Meanwhile, Next},
     },
-    exposition::Format,
-    landing_page::{self, Page, Settings},
-    metrics::{self, Options},
+    metrics::Options,
     process_metrics::ProcessUse,
     run_log::RunLog,
-    session::{self, Session},
+    session,
+    snapshot::{Listing, Snapshot},
     table::{self, Table},
     visibility::Visibility,
 };
@@ -26,70 +25,6 @@ pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
 
 /// Finds out what `w` can see. The argument is whether `w` counted more users than it listed.
 pub type Look = fn(bool) -> Visibility;
-
-/// The result of one run, which is served until the next run. Each format is rendered at the first
-/// request for it.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// When the run began.
-    pub began: Moment,
-    /// When it ended.
-    pub ended: Moment,
-    /// What it listed.
-    pub result: Result<Listing, Failure>,
-    runs: [u64; 4],
-    last_success: Option<Moment>,
-    process: Option<ProcessUse>,
-    text: OnceCell<Arc<Vec<u8>>>,
-    openmetrics: OnceCell<Arc<Vec<u8>>>,
-    page: OnceCell<Page>,
-}
-
-/// Who is logged in.
-#[derive(Debug)]
-pub struct Listing {
-    /// The sessions, sorted by their labels.
-    pub sessions: Vec<Session>,
-    /// The users that the first line of `w` counts, if there is such a line.
-    pub users_reported: Option<u64>,
-    /// What `w` could see; `None` if the command is not this host's `w`.
-    pub visibility: Option<Visibility>,
-    /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login
-    /// times.
-    pub in_utc: bool,
-}
-
-impl Snapshot {
-    /// The metrics in a format.
-    pub fn metrics(&self, format: Format, options: &Options) -> Arc<Vec<u8>> {
-        let rendered = match format {
-            Format::Text => &self.text,
-            Format::OpenMetrics => &self.openmetrics,
-        };
-        Arc::clone(rendered.get_or_init(|| Arc::new(self.render(format, options))))
-    }
-
-    /// The landing page; `age` is that of this result.
-    pub fn page(&self, age: Duration, settings: &Settings) -> Arc<Vec<u8>> {
-        let page = || landing_page::render(self, settings);
-        self.page.get_or_init(page).at_age(age)
-    }
-
-    fn render(&self, format: Format, options: &Options) -> Vec<u8> {
-        let listing = self.result.as_ref().ok();
-        let scrape = metrics::Scrape {
-            took: self.ended.instant.saturating_duration_since(self.began.instant),
-            ended: self.ended.unix,
-            sessions: listing.map(|listing| listing.sessions.as_slice()),
-            users_reported: listing.and_then(|listing| listing.users_reported),
-            visibility: listing.and_then(|listing| listing.visibility),
-            runs: self.runs,
-            last_success: self.last_success.map(|moment| moment.unix),
-            process: self.process,
-        };
-        metrics::render(format, options, &scrape)
-    }
-}
 
 /// Runs `w` and makes a snapshot of what it lists.
 pub struct Collector {
@@ -178,7 +113,7 @@ impl History {
     fn listing(&mut self, table: &Table, ended: Moment) -> Listing {
         let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
         let span = clock::span(self.began, ended);
-        let in_utc = table.is_of(span);
+        let in_utc = table.is_in_utc(span);
         self.log.worked(table, visibility, in_utc, mem::take(&mut self.failed_runs));
         let sessions = session::of_table(table, span, self.options.command);
         Listing { sessions, users_reported: table.users_reported, visibility, in_utc }
@@ -202,9 +137,6 @@ impl History {
             runs: self.runs,
             last_success: self.last_success,
             process: ProcessUse::read(),
-            text: OnceCell::new(),
-            openmetrics: OnceCell::new(),
-            page: OnceCell::new(),
         }
     }
 

@@ -12,10 +12,12 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    about::{NAME, VERSION},
+    answers::Answers,
     cache::Cache,
-    cli::{Config, NAME},
+    cli::Config,
     clock::{self, Clock},
-    collector::{Collector, History, Snapshot},
+    collector::{Collector, History},
     command::{
         W,
         child::{Meanwhile, Next, Running},
@@ -24,7 +26,7 @@ use crate::{
     exposition::Format,
     http::{Accepting, Access, Listener, Reply, Request, Requests},
     landing_page, log,
-    metrics::{self, Options},
+    metrics::Options,
     service_manager, signals,
     visibility::Visibility,
 };
@@ -33,18 +35,19 @@ use crate::{
 /// it get the same time again.
 const STOP_TIME: Duration = Duration::from_millis(400);
 
-/// Runs `w` once and returns the result.
+/// Runs `w` once and returns what a client would get.
 ///
 /// # Errors
 /// No handler for the signals can be installed.
-pub fn once(config: &Config) -> Result<Snapshot> {
+pub fn once(config: &Config) -> Result<Answers> {
     let running = Running::default();
     let mut collector = collector(config, &running);
     signals::on_stop(move |_| {
         running.stop();
         process::exit(1);
     })?;
-    collector.collect(&mut |_| Next::Wait).context("w was not run")
+    let snapshot = collector.collect(&mut |_| Next::Wait).context("w was not run")?;
+    Ok(snapshot.into())
 }
 
 /// Serves until a signal says to stop.
@@ -59,11 +62,8 @@ pub fn serve(config: Config) -> Result<ExitCode> {
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
     service_manager::ready();
     log::info(&format!(
-        "{NAME} {} listens on {}://{}{}",
-        metrics::VERSION,
-        exporter.scheme,
-        exporter.address,
-        exporter.site.page.endpoint
+        "{NAME} {VERSION} listens on {}://{}{}",
+        exporter.scheme, exporter.address, exporter.site.page.endpoint
     ));
     match exporter.answer_all()? {}
 }
@@ -154,9 +154,7 @@ impl Exporter {
                 continue;
             };
             match self.cache.fresh(request.question().read_at) {
-                Some(snapshot) => {
-                    self.site.answer(route, request, snapshot, self.cache.age(snapshot))
-                }
+                Some(answers) => self.site.answer(route, request, answers),
                 None => self.answer_after_run(route, request)?,
             }
         }
@@ -168,7 +166,7 @@ impl Exporter {
         let mut waiting = vec![(route, first)];
         let mut lost = Ok(());
         let (site, requests) = (&self.site, &self.requests);
-        let snapshot = self.cache.refresh(&mut |history| {
+        let answers = self.cache.refresh(&mut |history| {
             if let Err(error) = site.take_arrived(requests, &mut waiting) {
                 lost = Err(error);
                 return Next::GiveUp;
@@ -176,9 +174,9 @@ impl Exporter {
             site.answer_those_that_cannot_wait(&mut waiting, history);
             if waiting.is_empty() { Next::GiveUp } else { Next::Wait }
         });
-        if let Some(snapshot) = snapshot {
+        if let Some(answers) = answers {
             for (route, request) in waiting {
-                site.answer(route, request, snapshot, Duration::ZERO);
+                site.answer(route, request, answers);
             }
         }
         lost
@@ -220,11 +218,11 @@ impl Site {
         let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
         *waiting = left;
         for (route, request) in cut {
-            self.answer(route, request, &history.timed_out(), Duration::ZERO);
+            self.answer(route, request, &history.timed_out().into());
         }
     }
 
-    fn answer(&self, route: Route, request: Request, snapshot: &Snapshot, age: Duration) {
+    fn answer(&self, route: Route, request: Request, answers: &Answers) {
         let reply = match route {
             Route::Metrics => {
                 let format = Format::accepted(&request.question().accept);
@@ -232,7 +230,7 @@ impl Site {
                     status: 200,
                     reason: "OK",
                     headers: vec![("Content-Type", format.content_type()), ("Vary", "Accept")],
-                    body: snapshot.metrics(format, &self.options),
+                    body: answers.metrics(format, &self.options),
                 }
             }
             Route::LandingPage => Reply {
@@ -244,7 +242,7 @@ impl Site {
                     ("X-Content-Type-Options", "nosniff"),
                     ("Referrer-Policy", "no-referrer"),
                 ],
-                body: snapshot.page(age, &self.page),
+                body: answers.page(&self.page),
             },
         };
         request.respond(reply);

@@ -1,23 +1,18 @@
 //! The landing page: shows people who is logged in. Everything that came from `w` is escaped, and
 //! isolated so that it cannot change the direction of the text around it.
 
-use std::{
-    cell::RefCell,
-    fmt::Write,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt::Write, time::Duration};
 
 use crate::{
-    collector::{Listing, Snapshot},
+    about::{NAME, VERSION},
+    calendar::{MONTHS, utc},
+    clock::Moment,
     command::{Failure, FailureKind},
-    metrics::VERSION,
     plural::counted,
     run_log::NOT_IN_UTC,
     session::{CommandShown, Origin, Session},
-    table::civil::{MONTHS, utc},
-    table::login::LoginTime,
-    table::resolution::Resolution,
+    snapshot::{Listing, Snapshot},
+    table::{login::LoginTime, resolution::Resolution},
 };
 
 /// Allows no script, nothing from other hosts, and no style except the one below, by its hash.
@@ -61,36 +56,8 @@ pub struct Settings {
     pub command: CommandShown,
 }
 
-/// The page of a result without the result's age, which differs at every request.
-#[derive(Debug)]
-pub struct Page {
-    before_age: String,
-    after_age: String,
-    /// The age that was asked for last, and the whole page with it as long as a client reads it.
-    latest: RefCell<(String, Weak<Vec<u8>>)>,
-}
-
-impl Page {
-    fn new(before_age: String, after_age: String) -> Page {
-        Page { before_age, after_age, latest: RefCell::default() }
-    }
-
-    /// The whole page, with this age. Clients that get it in the same second share its bytes.
-    pub fn at_age(&self, age: Duration) -> Arc<Vec<u8>> {
-        let age = length(age, Resolution::Second);
-        let mut latest = self.latest.borrow_mut();
-        if let Some(page) = latest.1.upgrade().filter(|_| latest.0 == age) {
-            return page;
-        }
-        let page = [self.before_age.as_str(), &age, &self.after_age].concat().into_bytes();
-        let page = Arc::new(page);
-        *latest = (age, Arc::downgrade(&page));
-        page
-    }
-}
-
 /// Renders the page of a result.
-pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
+pub fn render(snapshot: &Snapshot, settings: &Settings) -> Vec<u8> {
     let mut page = String::new();
     let host = Escaped(&settings.host);
     put(
@@ -106,18 +73,11 @@ pub fn render(snapshot: &Snapshot, settings: &Settings) -> Page {
         Ok(listing) => put_listing(&mut page, listing, settings.command),
         Err(failure) => put_failure(&mut page, failure),
     }
-    put(
-        &mut page,
-        format_args!(
-            "<p class=\"soft\">Checked <span title=\"{} UTC\">",
-            moment(snapshot.ended.unix_seconds(), Resolution::Second)
-        ),
-    );
-    Page::new(page, end(settings))
+    put_end(&mut page, snapshot.ended, settings);
+    page.into_bytes()
 }
 
-/// The part after the age.
-fn end(settings: &Settings) -> String {
+fn put_end(page: &mut String, checked: Moment, settings: &Settings) {
     let cached = match settings.interval {
         Duration::ZERO => "nothing is cached".to_owned(),
         interval if interval.subsec_millis() > 0 => {
@@ -126,12 +86,16 @@ fn end(settings: &Settings) -> String {
         interval => format!("results are cached for {}", length(interval, Resolution::Second)),
     };
     // The links are relative, so that they also work if a proxy serves the page under another path.
-    format!(
-        " ago</span>. Reload to refresh; {cached}.</p>\n\
-         <footer>prometheus-what-active-users-exporter {VERSION} · <a href=\".{}\">metrics</a> · \
-         <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
-        Escaped(&settings.endpoint)
-    )
+    put(
+        page,
+        format_args!(
+            "<p class=\"soft\">Checked at {} UTC. Reload to refresh; {cached}.</p>\n\
+             <footer>{NAME} {VERSION} · <a href=\".{}\">metrics</a> · \
+             <a href=\"./-/healthy\">health</a></footer>\n</body>\n</html>\n",
+            moment(checked.unix_seconds(), Resolution::Second),
+            Escaped(&settings.endpoint)
+        ),
+    );
 }
 
 fn put_listing(page: &mut String, listing: &Listing, shown: CommandShown) {
@@ -283,6 +247,8 @@ impl std::fmt::Display for Escaped<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Instant;
+
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -350,24 +316,25 @@ mod tests {
         );
     }
 
-    #[test]
-    fn who_gets_the_page_in_the_same_second_shares_its_bytes() {
-        let page = Page::new("<".to_owned(), ">".to_owned());
-        let [first, same, next] =
-            [1_000, 1_999, 2_000].map(|ms| page.at_age(Duration::from_millis(ms)));
-        assert!(Arc::ptr_eq(&first, &same));
-        assert_eq!([&*first, &*next], [b"<1 s>", b"<2 s>"]);
+    fn end(endpoint: &str, interval: Duration) -> String {
+        let (host, endpoint) = ("host".to_owned(), endpoint.to_owned());
+        let settings = Settings { host, endpoint, interval, command: CommandShown::None };
+        let unix = Duration::from_secs(1_795_479_356);
+        let mut page = String::new();
+        put_end(&mut page, Moment { unix, instant: Instant::now() }, &settings);
+        page
     }
 
-    fn settings(endpoint: &str, interval: Duration) -> Settings {
-        let (host, endpoint) = ("host".to_owned(), endpoint.to_owned());
-        Settings { host, endpoint, interval, command: CommandShown::None }
+    #[test]
+    fn the_time_of_the_check_is_in_utc() {
+        let end = end("/metrics", Duration::ZERO);
+        assert!(end.contains(">Checked at 24 Nov 2026, 00:15:56 UTC."), "{end}");
     }
 
     #[test]
     fn the_link_to_the_metrics_is_relative_and_whole() {
         for endpoint in ["/metrics", "//metrics", "/"] {
-            let end = end(&settings(endpoint, Duration::ZERO));
+            let end = end(endpoint, Duration::ZERO);
             assert!(end.contains(&format!("href=\".{endpoint}\"")), "{end}");
         }
     }
@@ -381,7 +348,7 @@ mod tests {
             (5_000, "; results are cached for 5 s."),
             (90_000, "; results are cached for 1 min 30 s."),
         ] {
-            let end = end(&settings("/metrics", Duration::from_millis(ms)));
+            let end = end("/metrics", Duration::from_millis(ms));
             assert!(end.contains(shown), "{shown}: {end}");
         }
     }

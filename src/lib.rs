@@ -6,8 +6,9 @@
 //! ```text
 //! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
 //!                                   ↓ http::channel              a private connection to tiny_http, which http::inner makes
-//! main thread: the loop in `exporter` takes one request after the other: route → cache → collector → respond
-//!                                   collector: command → table → session → metrics → exposition
+//! main thread: the loop in `exporter` takes one request after the other: route → cache → collector → answers → respond
+//!                                   collector: command → table → session → snapshot
+//!                                   answers: snapshot → metrics → exposition, or → landing_page
 //! ```
 //!
 //! The loop owns the cache, and the cache owns the collector, so they need no locks. Only the loop
@@ -18,8 +19,11 @@ compile_error!(
     "this exporter runs on Linux only; it reads the w of another system over ssh, see docs/supported-w.md"
 );
 
+pub mod about;
 pub mod allocator;
+pub mod answers;
 pub mod cache;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod collector;
@@ -37,5 +41,6 @@ mod run_log;
 mod service_manager;
 pub mod session;
 mod signals;
+pub mod snapshot;
 pub mod table;
 pub mod visibility;

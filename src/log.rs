@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::fstat;
 
-use crate::{clock, table::civil::utc};
+use crate::{calendar::utc, clock};
 
 /// Logs what the program does. Control characters in the message are escaped, so output of `w` or a
 /// client's request cannot start a new line or move a terminal's cursor.

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use what::{
+    about::NAME,
     allocator,
     cli::{self, Task},
     exporter,
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     let task = match cli::parse(env::args_os().skip(1), cli::environment) {
         Ok(task) => task,
         Err(error) => {
-            log::complaint(&format!("{}: {error:#}", cli::NAME));
+            log::complaint(&format!("{NAME}: {error:#}"));
             return ExitCode::from(2);
         }
     };
@@ -37,9 +38,9 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Once(config) => {
-            let snapshot = exporter::once(&config)?;
-            print(&snapshot.metrics(Format::Text, &config.options()))?;
-            Ok(match snapshot.result {
+            let answers = exporter::once(&config)?;
+            print(&answers.metrics(Format::Text, &config.options()))?;
+            Ok(match answers.snapshot.result {
                 Ok(_) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             })

@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use crate::{
+    about::{RUSTC, TARGET, VERSION},
     command::Outcome,
     exposition::{Exposition, Family, Format, Kind, Labels},
     process_metrics::ProcessUse,
     session::{CommandShown, Origin, Session},
+    snapshot::Snapshot,
     visibility::Visibility,
 };
-
-/// The exporter's own version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The target that it was built for.
-pub const TARGET: &str = env!("BUILD_TARGET");
-/// The compiler's version.
-pub const RUSTC: &str = env!("BUILD_RUSTC");
 
 /// What the user chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,51 +23,30 @@ pub struct Options {
     pub command: CommandShown,
 }
 
-/// Everything that an answer is made from.
-#[derive(Clone, Debug)]
-pub struct Scrape<'s> {
-    /// How long the last run took.
-    pub took: Duration,
-    /// When it ended, since the Unix epoch.
-    pub ended: Duration,
-    /// Its sessions, sorted by their labels; `None` if there is no table.
-    pub sessions: Option<&'s [Session]>,
-    /// The users that its first line counts.
-    pub users_reported: Option<u64>,
-    /// What `w` could see; `None` without a table, or if `w` runs elsewhere.
-    pub visibility: Option<Visibility>,
-    /// Runs since start, by outcome, in the order of `Outcome::ALL`.
-    pub runs: [u64; 4],
-    /// When a run last succeeded, since the Unix epoch.
-    pub last_success: Option<Duration>,
-    /// What the exporter uses.
-    pub process: Option<ProcessUse>,
-}
-
 /// Bytes for the samples that are always there, and for those of a session with labels of usual
 /// length. An answer that grows in steps is copied at each step.
 const ROOM: usize = 4096;
 const ROOM_PER_SESSION: usize = 512;
 
 /// Renders the answer to a scrape.
-pub fn render(format: Format, options: &Options, scrape: &Scrape) -> Vec<u8> {
-    let rows = scrape.sessions.map_or(0, <[Session]>::len);
+pub fn render(format: Format, options: &Options, snapshot: &Snapshot) -> Vec<u8> {
+    let rows = snapshot.result.as_ref().map_or(0, |listing| listing.sessions.len());
     let mut writer = Writer {
         exposition: Exposition::new(format, ROOM + rows * ROOM_PER_SESSION),
         prefix: &options.prefix,
-        timestamp: options.timestamps.then_some(scrape.ended),
+        timestamp: options.timestamps.then_some(snapshot.ended.unix),
     };
-    if let Some(sessions) = scrape.sessions {
-        writer.sessions(sessions);
-        if let Some(users) = scrape.users_reported {
+    if let Ok(listing) = &snapshot.result {
+        writer.sessions(&listing.sessions);
+        if let Some(users) = listing.users_reported {
             writer.users_reported(users);
         }
-        if let Some(visibility) = scrape.visibility {
+        if let Some(visibility) = listing.visibility {
             writer.visibility(visibility);
         }
     }
-    writer.exporter(scrape);
-    if let Some(used) = scrape.process {
+    writer.exporter(snapshot);
+    if let Some(used) = snapshot.process {
         writer.process(used);
     }
     writer.exposition.finish()
@@ -219,11 +193,11 @@ impl Writer<'_> {
         });
     }
 
-    fn exporter(&mut self, scrape: &Scrape) {
+    fn exporter(&mut self, snapshot: &Snapshot) {
         let help = "1 if the last run of w gave a table that could be read, otherwise 0.";
         // Never without a prefix: `up` is Prometheus' own.
         let name = if self.prefix.is_empty() { "what_up".to_owned() } else { self.name("up") };
-        let up = f64::from(u8::from(scrape.sessions.is_some()));
+        let up = f64::from(u8::from(snapshot.result.is_ok()));
         let mut family = self.exposition.family(&name, Kind::Gauge, help, self.timestamp);
         family.sample(&Labels::new(&[("version", VERSION)]), up);
         self.own(
@@ -231,21 +205,22 @@ impl Writer<'_> {
             Kind::Counter,
             "Runs of w since the exporter started, by outcome.",
             |family| {
-                for (outcome, runs) in Outcome::ALL.iter().zip(scrape.runs) {
+                for (outcome, runs) in Outcome::ALL.iter().zip(snapshot.runs) {
                     family.sample(&Labels::new(&[("outcome", outcome.name())]), runs as f64);
                 }
             },
         );
+        let took = snapshot.ended.instant.saturating_duration_since(snapshot.began.instant);
         self.of_run("w_duration_seconds", "Duration of the last run of w.", |family| {
-            family.sample(&Labels::new(&[]), seconds(scrape.took));
+            family.sample(&Labels::new(&[]), seconds(took));
         });
-        if let Some(time) = scrape.last_success {
+        if let Some(success) = snapshot.last_success {
             self.own(
                 "w_last_success_timestamp_seconds",
                 Kind::Gauge,
                 "Time of the last successful run of w.",
                 |family| {
-                    family.sample(&Labels::new(&[]), time.as_millis() as f64 / 1000.0);
+                    family.sample(&Labels::new(&[]), success.unix.as_millis() as f64 / 1000.0);
                 },
             );
         }

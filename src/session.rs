@@ -1,9 +1,8 @@
 //! Who is logged in: the rows that are sessions, and what their FROM and WHAT mean.
 
 use crate::{
-    table::elapsed::Interval,
-    table::login::{LoginTime, Span},
-    table::{Row, Table},
+    calendar::Span,
+    table::{Row, Table, elapsed::Elapsed, login::LoginTime},
 };
 
 /// One login session. Its texts are those that `w` printed; bytes that are not UTF-8 become U+FFFD.
@@ -22,9 +21,9 @@ pub struct Session {
     /// When it began.
     pub login: Option<LoginTime>,
     /// How long its terminal has not been used.
-    pub idle: Option<Interval>,
+    pub idle: Option<Elapsed>,
     /// The CPU time of all processes on its terminal.
-    pub cpu: Option<Interval>,
+    pub cpu: Option<Elapsed>,
 }
 
 /// Whether a session comes from this host or another one.
@@ -50,7 +49,7 @@ pub enum CommandShown {
 /// The sessions of a table, sorted by their labels: ip, user, tty, command. They have no login
 /// times if the table's clock does not show the time of the run in UTC.
 pub fn of_table(table: &Table, run: Span, shown: CommandShown) -> Vec<Session> {
-    let utc = table.is_of(run).then_some(run);
+    let utc = table.is_in_utc(run).then_some(run);
     let logins = table.rows.iter().filter(|row| !is_service_manager(row));
     let mut sessions: Vec<Session> = logins.map(|row| session(row, utc, shown)).collect();
     sessions.sort_unstable_by(|a, b| labels(a).cmp(&labels(b)));
@@ -73,7 +72,7 @@ fn session(row: &Row, utc: Option<Span>, shown: CommandShown) -> Session {
         tty: text(row.tty),
         command: command.map(text),
         origin: origin(row.from),
-        login: utc.zip(row.login).and_then(|(run, login)| login.resolve(run)),
+        login: utc.zip(row.login).and_then(|(run, login)| login.time(run)),
         idle: row.idle,
         cpu: row.cpu,
     }
@@ -251,7 +250,7 @@ mod tests {
             let logins: Vec<_> =
                 sessions.iter().map(|session| session.login.map(|login| login.unix)).collect();
             assert_eq!(logins, [login], "{first_line}");
-            assert_eq!(table.is_of(run), login.is_some(), "{first_line}");
+            assert_eq!(table.is_in_utc(run), login.is_some(), "{first_line}");
         }
     }
 

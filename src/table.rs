@@ -6,7 +6,7 @@
 
 mod bsd;
 mod busybox;
-pub mod civil;
+mod column;
 mod cursor;
 pub mod elapsed;
 pub mod first_line;
@@ -23,13 +23,13 @@ use std::{io::BufRead, iter};
 
 use anyhow::{Context, Result, bail};
 
-use elapsed::Interval;
-use first_line::{Clock, FirstLine};
+use elapsed::Elapsed;
+use first_line::{FirstLine, TimeOfDay};
 use head::Head;
 use layout::Layout;
-use login::{Login, Span};
+use login::Login;
 
-use crate::plural::counted;
+use crate::calendar::Span;
 
 /// What one run of `w` printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Table<'a> {
     /// The number of users that the first line counts; `None` if there is no such line.
     pub users_reported: Option<u64>,
     /// The clock at the start of the first line; `None` if there is no such line.
-    pub clock: Option<Clock>,
+    pub time_of_day: Option<TimeOfDay>,
     /// Whether there is a FROM column.
     pub shows_from: bool,
     /// The rows, in the order printed.
@@ -52,8 +52,8 @@ impl Table<'_> {
 
     /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login
     /// times are from another zone or another day, and no session gets one.
-    pub fn is_of(&self, run: Span) -> bool {
-        self.clock.is_none_or(|clock| clock.agrees_with(run))
+    pub fn is_in_utc(&self, run: Span) -> bool {
+        self.time_of_day.is_none_or(|time| time.agrees_with(run))
     }
 }
 
@@ -69,9 +69,9 @@ pub struct Row<'a> {
     /// LOGIN@, or BusyBox's TIME; `None` if it is not shown, or in an ambiguous form (uutils).
     pub login: Option<Login>,
     /// IDLE; `None` where it is not shown or not known, and where TTY is no terminal.
-    pub idle: Option<Interval>,
+    pub idle: Option<Elapsed>,
     /// JCPU; `None` where it is not shown or not known, and where TTY is no terminal.
-    pub cpu: Option<Interval>,
+    pub cpu: Option<Elapsed>,
     /// WHAT; `None` where it is not shown, empty where there is nothing in it.
     pub what: Option<&'a [u8]>,
 }
@@ -89,8 +89,8 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     };
     let head = head::read(printed)?;
     let (layout, rows) = read_rows(&head)?;
-    let FirstLine { clock, users } = head.first_line;
-    Ok(Table { users_reported: users, clock, shows_from: layout.shows_from(), rows })
+    let FirstLine { time_of_day, users } = head.first_line;
+    Ok(Table { users_reported: users, time_of_day, shows_from: layout.shows_from(), rows })
 }
 
 /// Reads all rows in the first layout that fits all of them. The error is about the layout that
@@ -107,7 +107,7 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
             Err(column) => Some((index + 1, column)),
         });
         let Some(bad) = bad else {
-            check_count(head, layout)?;
+            layout.check_count(head.header, head.first_line.users, rows.len() as u64)?;
             return Ok((layout, rows));
         };
         if furthest.is_none_or(|(_, furthest)| bad > furthest) {
@@ -115,7 +115,8 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
         }
     }
     let (layout, (row, column)) = furthest.context("its header is not known")?;
-    check_count(head, layout)?;
+    let rows = lines(head.rows).count() as u64;
+    layout.check_count(head.header, head.first_line.users, rows)?;
     bail!("row {row} does not fit the header in column {column}")
 }
 
@@ -124,23 +125,6 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
 fn most_rows(head: &Head) -> usize {
     let shortest_row = head.header.len() - "WHAT".len();
     head.rows.map_or(0, <[u8]>::len) / shortest_row
-}
-
-/// Compares the rows of uutils' `w` with the users that its first line counts.
-fn check_count(head: &Head, layout: &Layout) -> Result<()> {
-    if !layout.counts_rows() {
-        return Ok(());
-    }
-    let Some(users) = head.first_line.users else { bail!(head::uncounted(head.header)) };
-    let rows = lines(head.rows).count() as u64;
-    if users != rows {
-        bail!(
-            "its first line counts {}, but it has {}: a line feed in a command line can forge one (uutils' w)",
-            counted(users, "user"),
-            counted(rows, "row")
-        );
-    }
-    Ok(())
 }
 
 /// The lines of a text, which is `None` if there are none.
@@ -196,6 +180,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_empty_or_cut_off_is_refused() {
+        assert_eq!(complaint(""), "it printed nothing");
+        assert_eq!(complaint(&format!("{HEADER}alice")), "its last line is cut off");
+    }
+
+    #[test]
     fn there_is_room_for_all_rows_of_a_table_and_not_for_all_lines_of_garbage() {
         let room = |text: &str| head::read(text.as_bytes()).map(|head| most_rows(&head)).ok();
         let row = "alice    pts/0    203.0.113.7      00:16    1:13   0.00s   ?    w";
@@ -219,47 +209,6 @@ mod tests {
         let uncounted = format!("{HEADER}{ROW}");
         let fewer = read(uncounted.as_bytes()).map(|table| table.lists_fewer_than_it_counts());
         assert_eq!(fewer.ok(), Some(false));
-    }
-
-    #[test]
-    fn what_is_no_table_is_refused_with_its_reason() {
-        assert_eq!(complaint(""), "it printed nothing");
-        assert_eq!(complaint(&format!("{HEADER}alice")), "its last line is cut off");
-        assert_eq!(complaint("\n"), "its header is not known: \"\"");
-        assert_eq!(complaint("\x1b[31m\u{0}\n"), "its header is not known: \"\\x1b[31m\\x00\"");
-        assert_eq!(
-            complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
-            "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
-        );
-        assert_eq!(complaint("\nBENUTZER TTY\n"), "its header is not known: \"BENUTZER TTY\"");
-        assert_eq!(
-            complaint(" 10:00:00 up 1 day,  0 user\n"),
-            "no header follows its first line: \" 10:00:00 up 1 day,  0 user\""
-        );
-        assert_eq!(
-            complaint("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\n"),
-            "its header is not known from byte 64 on: \"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\""
-        );
-    }
-
-    #[test]
-    fn a_quoted_header_is_not_cut_before_its_fault() {
-        for blanks in [0, 200, 300, 500, 100_000] {
-            let blanks = " ".repeat(blanks);
-            let misplaced = format!(" 10:00:00 up\nUSER     TTY      FROM{blanks} LOGIN@ WHAT\n");
-            let unknown =
-                format!(" 10:00:00 up\nUSER     TTY      {blanks}VON        LOGIN@ WHAT\n");
-            let garbage = format!("{blanks}{}\n", "x".repeat(100_000));
-            for (text, fault) in
-                [(misplaced, "LOGIN@ WHAT\""), (unknown, "VON     "), (garbage, "x")]
-            {
-                let complaint = complaint(&text);
-                assert!(complaint.starts_with("its header is not known"), "{complaint}");
-                assert!(complaint.contains(fault) && complaint.len() < 600, "{complaint}");
-                let is_cut = blanks.len() >= 500;
-                assert_eq!(complaint.contains(": …\""), is_cut, "{complaint}");
-            }
-        }
     }
 
     #[test]
@@ -346,51 +295,6 @@ mod tests {
             let printed = format!("{header}\n");
             let table = read(printed.as_bytes()).map(|table| table.shows_from);
             assert_eq!(table.ok(), Some(shown), "{header}");
-        }
-    }
-
-    #[test]
-    fn lines_before_the_table_are_shown_as_such() {
-        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
-        let precede =
-            "precede the table, such as a banner; the command must print nothing but the table";
-        assert_eq!(
-            complaint(&format!("Hello\n{first}{HEADER}{ROW}")),
-            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
-        );
-        assert_eq!(
-            complaint(&format!("Hello\n{HEADER}{ROW}")),
-            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
-        );
-        assert_eq!(
-            complaint(&format!("\n*****\nHello\n\n{first}{HEADER}{ROW}")),
-            format!("4 lines {precede}: \"*****\"")
-        );
-        assert_eq!(
-            complaint(&format!("\n\n{HEADER}{ROW}")),
-            format!("a line {}: \"\"", precede.replacen("precede", "precedes", 1))
-        );
-        assert_eq!(
-            complaint(&format!("Hallo\n{first}BENUTZER TTY\n{ROW}")),
-            format!(
-                "a line {}: \"Hallo\"; its header is not known: \"BENUTZER TTY\"",
-                precede.replacen("precede", "precedes", 1)
-            )
-        );
-    }
-
-    #[test]
-    fn a_terminals_carriage_returns_are_named() {
-        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
-        for text in
-            [format!("{first}{HEADER}{ROW}"), format!("{HEADER}{ROW}"), "BENUTZER TTY\n".to_owned()]
-        {
-            let complaint = complaint(&text.replace('\n', "\r\n"));
-            assert!(complaint.starts_with("its lines end in a carriage return"), "{complaint}");
-            assert!(
-                complaint.contains("ssh -t") && complaint.contains("docker exec -t"),
-                "{complaint}"
-            );
         }
     }
 

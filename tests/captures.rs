@@ -16,6 +16,7 @@ use anyhow::anyhow;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
+    calendar::Span,
     clock::{Clock, Moment},
     collector::Collector,
     command::{
@@ -23,11 +24,9 @@ use what::{
         child::{Meanwhile, Next},
     },
     exposition::Format,
-    metrics::Options,
+    metrics::{self, Options},
     session::{self, CommandShown, Session},
-    table,
-    table::login::Span,
-    table::resolution::Resolution,
+    table::{self, resolution::Resolution},
 };
 
 fn main() {
@@ -100,7 +99,7 @@ impl Capture {
             Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
         let mut collector = Collector::new(Box::new(run_w), clock, options.clone());
         let snapshot = collector.collect(&mut |_| Next::Wait).unwrap();
-        let text = snapshot.metrics(Format::Text, &options).to_vec();
+        let text = metrics::render(Format::Text, &options, &snapshot);
         let text = String::from_utf8(text).unwrap();
         let differs =
             |line: &str| line.contains("process_") || line.contains("exporter_build_info");

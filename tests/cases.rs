@@ -10,14 +10,9 @@ use std::{
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use what::{
+    calendar::{Span, utc},
     session::{self, CommandShown, Session},
-    table::{
-        self, Table,
-        civil::utc,
-        elapsed::Interval,
-        login::{LoginTime, Span},
-        resolution::Resolution,
-    },
+    table::{self, Table, elapsed::Elapsed, login::LoginTime, resolution::Resolution},
 };
 
 /// 2026-11-24, a Tuesday: the day on which every table was printed.
@@ -98,7 +93,7 @@ fn moment(login: LoginTime) -> String {
     }
 }
 
-fn seconds(interval: &Option<Interval>) -> String {
-    let seconds = interval.map(|interval| interval.duration.as_millis() as f64 / 1000.0);
+fn seconds(elapsed: &Option<Elapsed>) -> String {
+    let seconds = elapsed.map(|elapsed| elapsed.duration.as_millis() as f64 / 1000.0);
     seconds.map_or("-".to_owned(), |seconds| seconds.to_string())
 }

@@ -3,20 +3,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use openmetrics_parser::{
     MetricNumber, MetricsExposition, OpenMetricsValue, PrometheusValue, openmetrics, prometheus,
 };
 use proptest::{collection::vec, prelude::*};
 use what::{
+    calendar::Span,
+    clock::Moment,
     exposition::Format,
-    metrics::{self, Options, Scrape},
+    metrics::{self, Options},
     process_metrics::ProcessUse,
     session::{self, CommandShown},
-    table::elapsed::Interval,
-    table::login::Span,
-    table::{Row, Table},
+    snapshot::{Listing, Snapshot},
+    table::{Row, Table, elapsed::Elapsed},
 };
 
 /// Samples by name and labels.
@@ -123,21 +129,23 @@ fn counted<const N: usize>(keys: impl Iterator<Item = [String; N]>) -> BTreeMap<
 }
 
 fn render(rows: Vec<Row>, format: Format) -> String {
-    let table = Table { users_reported: Some(7), clock: None, shows_from: true, rows };
+    let table = Table { users_reported: Some(7), time_of_day: None, shows_from: true, rows };
     let sessions = session::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
-    let scrape = Scrape {
-        took: Duration::from_micros(4321),
-        ended: Duration::from_millis(1_795_479_356_789),
-        sessions: Some(&sessions),
-        visibility: None,
-        users_reported: table.users_reported,
+    let (took, now) = (Duration::from_micros(4321), Instant::now());
+    let unix = Duration::from_millis(1_795_479_356_789);
+    let (began, ended) = (Moment { instant: now, unix }, Moment { instant: now + took, unix });
+    let users_reported = table.users_reported;
+    let snapshot = Snapshot {
+        began,
+        ended,
+        result: Ok(Listing { sessions, users_reported, visibility: None, in_utc: true }),
         runs: [1, 2, 3, 4],
-        last_success: Some(Duration::from_millis(1_795_479_356_789)),
+        last_success: Some(ended),
         process: ProcessUse::read(),
     };
-    String::from_utf8(metrics::render(format, &options, &scrape)).expect("valid UTF-8")
+    String::from_utf8(metrics::render(format, &options, &snapshot)).expect("valid UTF-8")
 }
 
 proptest! {
@@ -169,8 +177,8 @@ proptest! {
     fn hundredths_are_served_as_printed_and_their_sums_are_exact(all in vec(prop_oneof![0..1000u64, 0..1_000_000_000u64], 1..5)) {
         let printed = |hundredths: u64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
         let texts = Texts { user: b"alice".to_vec(), tty: b"pts/0".to_vec(), from: vec![], what: vec![] };
-        let interval = |hundredths: &u64| Interval::decimal(printed(*hundredths).as_bytes());
-        let with = |hundredths| Row { cpu: interval(hundredths), idle: interval(hundredths), ..row(&texts) };
+        let elapsed = |hundredths: &u64| Elapsed::decimal(printed(*hundredths).as_bytes());
+        let with = |hundredths| Row { cpu: elapsed(hundredths), idle: elapsed(hundredths), ..row(&texts) };
         let served = render(all.iter().map(with).collect(), Format::Text);
         let labels = r#"{ip="",user="alice",tty="pts/0"}"#;
         let expected = |name: &str, hundredths: u64| {

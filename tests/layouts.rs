@@ -7,7 +7,7 @@ use proptest::{
     collection::vec, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner,
 };
 use what::{
-    table::elapsed::Interval,
+    table::elapsed::Elapsed,
     table::login::Login,
     table::{Row, read},
 };
@@ -50,7 +50,7 @@ fn days() -> impl Strategy<Value = u32> {
     prop_oneof![2..10u32, 10..100u32, 100..100_000u32]
 }
 
-fn procps_interval() -> impl Strategy<Value = String> {
+fn procps_elapsed() -> impl Strategy<Value = String> {
     prop_oneof![
         (0..=60u32, 0..100u32).prop_map(|(seconds, part)| format!(" {seconds:2}.{part:02}s")),
         (1..60u32, 0..60u32).prop_map(|(minutes, seconds)| format!(" {minutes:2}:{seconds:02} ")),
@@ -86,8 +86,8 @@ fn user() -> impl Strategy<Value = String> {
 
 fn procps_fields() -> impl Strategy<Value = Fields> {
     let from = prop_oneof![Just(String::new()), word(300)];
-    let interval = procps_interval;
-    (user(), tty(12), from, procps_login(), interval(), interval(), interval(), what()).prop_map(
+    let elapsed = procps_elapsed;
+    (user(), tty(12), from, procps_login(), elapsed(), elapsed(), elapsed(), what()).prop_map(
         |(user, (tty, has_terminal), from, login, idle, jcpu, pcpu, what)| Fields {
             user,
             tty,
@@ -192,14 +192,14 @@ impl Procps {
     }
 
     fn expected<'f>(&self, fields: &'f Fields) -> Row<'f> {
-        let interval = |text: &str| Interval::procps(text.trim().as_bytes());
+        let elapsed = |text: &str| Elapsed::procps(text.trim().as_bytes());
         Row {
             user: cut(&fields.user, self.user),
             tty: cut(&fields.tty, 8),
             from: self.from.map_or(b"", |width| cut(&fields.from, width)),
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
-            idle: interval(&fields.idle).filter(|_| fields.has_terminal),
-            cpu: interval(&fields.jcpu).filter(|_| fields.has_terminal && !self.short),
+            idle: elapsed(&fields.idle).filter(|_| fields.has_terminal),
+            cpu: elapsed(&fields.jcpu).filter(|_| fields.has_terminal && !self.short),
             what: Some(self.what(fields).as_bytes()),
         }
     }
@@ -253,7 +253,7 @@ fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<
         tty,
         from: cut(&fields.from, from),
         login: Login::bsd(fields.login.trim().as_bytes()),
-        idle: Interval::bsd(fields.idle.trim().as_bytes()).filter(|_| has_terminal),
+        idle: Elapsed::bsd(fields.idle.trim().as_bytes()).filter(|_| has_terminal),
         cpu: None,
         what: Some(fields.what.as_bytes()),
     }
@@ -328,13 +328,13 @@ fn uutils_table(all: &[Fields], short: bool, users: usize) -> String {
 
 fn uutils_row(fields: &Fields, short: bool) -> Row<'_> {
     let Fields { user, tty, has_terminal, idle, jcpu, what, .. } = fields;
-    let cpu = Interval::decimal(jcpu.as_bytes()).filter(|_| *has_terminal && !short);
+    let cpu = Elapsed::decimal(jcpu.as_bytes()).filter(|_| *has_terminal && !short);
     Row {
         user: user.trim_end_matches(' ').as_bytes(),
         tty: tty.as_bytes(),
         from: b"",
         login: None,
-        idle: Interval::procps(idle.as_bytes()).filter(|_| *has_terminal),
+        idle: Elapsed::procps(idle.as_bytes()).filter(|_| *has_terminal),
         cpu,
         what: Some(what.as_bytes()),
     }
@@ -462,8 +462,8 @@ proptest! {
             user: user.as_bytes(),
             tty: tty.as_bytes(),
             from: host.trim_end_matches(' ').as_bytes(),
-            login: Login::busybox(time.as_bytes()),
-            idle: Interval::busybox(idle.as_bytes()).filter(|_| *has_terminal),
+            login: Login::yearless(time.as_bytes()),
+            idle: Elapsed::busybox(idle.as_bytes()).filter(|_| *has_terminal),
             cpu: None,
             what: None,
         }).collect();

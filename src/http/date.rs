@@ -1,6 +1,6 @@
 //! The `Date` of an answer.
 
-use crate::table::civil::{DAY, MONTHS, WEEKDAYS, utc, weekday_of};
+use crate::calendar::{DAY, MONTHS, WEEKDAYS, utc, weekday_of};
 
 /// A time as in the `Date` field, such as `Tue, 24 Nov 2026 00:15:56 GMT` (RFC 9110, 5.6.7).
 pub(crate) fn http_date(unix: i64) -> String {

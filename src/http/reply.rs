@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::date::http_date;
-use crate::{cli::NAME, clock};
+use crate::{about::NAME, clock};
 
 /// An answer of the loop, or of the connection itself.
 pub(crate) struct Reply {

@@ -7,11 +7,13 @@
 
 use super::{
     Row,
+    column::{Column, RowResult},
     cursor::Cursor,
-    elapsed::Interval,
-    layout::{Column, RowResult},
-    login::Login,
+    elapsed::{Elapsed, number, pair},
+    login::{Login, date, signed, weekday_and_hour},
+    resolution::Resolution,
 };
+use crate::calendar::{HOUR, MINUTE};
 
 /// Widths of the columns that vary.
 pub(super) struct Columns {
@@ -70,13 +72,102 @@ impl Columns {
 
 /// The idle time with a blank first and last, in seven bytes, or more from ten days on. NetBSD
 /// prints `?` if it is unknown.
-fn idle(cursor: &mut Cursor) -> Option<Option<Interval>> {
+fn idle(cursor: &mut Cursor) -> Option<Option<Elapsed>> {
     let lead = cursor.leading_blanks();
     let word = cursor.padded_word(6usize.checked_sub(lead)?)?;
     cursor.blanks(1)?;
     (1..=5).contains(&lead).then_some(())?;
     match word {
         b"?" => Some(None),
-        _ => Interval::bsd(word).map(Some),
+        _ => Elapsed::bsd(word).map(Some),
+    }
+}
+
+/// Whether this is a name of a terminal in a BSD's `w`, which leaves out rows without a device and
+/// removes `tty`: `v0`, `p3`, `00`, `s001`, `pts/0`, `console`. So everything that can be a name
+/// there is one.
+pub(super) fn is_terminal(name: &[u8]) -> bool {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'/';
+    !name.is_empty() && name.iter().all(of_name) && !name.starts_with(b"seat")
+}
+
+impl Login {
+    /// Reads the BSDs' forms (`pr_attime` in `pr_time.c`): `9:03AM`, `9:03`, `Mon03PM`, `Mon15`,
+    /// `15Oct26`.
+    pub fn bsd(text: &[u8]) -> Option<Login> {
+        let (short, afternoon) = match (text.strip_suffix(b"AM"), text.strip_suffix(b"PM")) {
+            (Some(short), _) => (short, Some(false)),
+            (_, Some(short)) => (short, Some(true)),
+            _ => (text, None),
+        };
+        let full_hour = |hour: i64| match afternoon {
+            None => (hour < 24).then_some(hour),
+            Some(afternoon) => {
+                (1..=12).contains(&hour).then(|| hour % 12 + if afternoon { 12 } else { 0 })
+            }
+        };
+        if let Some((hour, minute)) = pair(short, b':') {
+            return Some(Login::Today(full_hour(signed(hour))? * HOUR + signed(minute) * MINUTE));
+        }
+        if let Some(Login::Weekday(day, hour)) = weekday_and_hour(short) {
+            return Some(Login::Weekday(day, full_hour(hour)?));
+        }
+        date(text)
+    }
+}
+
+impl Elapsed {
+    /// Reads the BSDs' forms (`pr_idle` in `pr_time.c`): `-` (active), `12` (minutes), `1:23`
+    /// (h:mm), `1day`, `2days`.
+    pub fn bsd(text: &[u8]) -> Option<Elapsed> {
+        if text == b"-" {
+            return Some(Elapsed::seconds(0, Resolution::Minute));
+        }
+        if let Some(days) = text.strip_suffix(b"days").or_else(|| text.strip_suffix(b"day")) {
+            return Elapsed::days(number(days)?);
+        }
+        let minutes = match pair(text, b':') {
+            Some((hours, minutes)) => hours * 60 + minutes,
+            None => number(text)?,
+        };
+        Some(Elapsed::seconds(minutes.checked_mul(60)?, Resolution::Minute))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(f64, Resolution)> {
+        Elapsed::bsd(text.as_bytes())
+            .map(|elapsed| (elapsed.duration.as_secs_f64(), elapsed.resolution))
+    }
+
+    #[test]
+    fn bsd_forms_count_minutes_and_a_dash_is_active() {
+        assert_eq!(read("-"), Some((0.0, Resolution::Minute)));
+        assert_eq!(read("0"), Some((0.0, Resolution::Minute)));
+        assert_eq!(read("59"), Some((3540.0, Resolution::Minute)));
+        assert_eq!(read("35:59"), Some((129_540.0, Resolution::Minute)));
+        assert_eq!(read("1day"), Some((86_400.0, Resolution::Day)));
+        assert_eq!(read("100days"), Some((8_640_000.0, Resolution::Day)));
+        assert_eq!(read("?"), None);
+    }
+
+    #[test]
+    fn other_texts_are_no_login_time() {
+        for text in ["0:05AM", "13:00PM", "Mon00AM", "24:00", "AM", "9AM"] {
+            assert_eq!(Login::bsd(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_with_a_name_is_a_terminal() {
+        for name in ["v0", "u0", "p3", "00", "C0", "E1", "s001", "pts/0", "console", "cons"] {
+            assert!(is_terminal(name.as_bytes()), "{name}");
+        }
+        for name in ["", "seat0", ":0", "web cons", "?", "-", "../x"] {
+            assert!(!is_terminal(name.as_bytes()), "{name}");
+        }
     }
 }

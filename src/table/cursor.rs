@@ -1,7 +1,5 @@
 //! Walks along one row, column by column.
 
-use super::elapsed::Interval;
-
 /// What is left of a row.
 pub(super) struct Cursor<'a>(pub &'a [u8]);
 
@@ -47,25 +45,6 @@ impl<'a> Cursor<'a> {
         self.0 = &self.0[count..];
         count
     }
-
-    /// A duration in procps' seven bytes, the first of them blank. `Some(None)` if it is blank, `?`
-    /// or `?xdm?`.
-    ///
-    /// From 100 days on it is longer than seven bytes and shifts what follows. Its first figure is
-    /// padded to two places, so it fits at one place only.
-    pub(super) fn procps_interval(&mut self) -> Option<Option<Interval>> {
-        if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
-            self.take(7)?;
-            return Some(None);
-        }
-        let lead = self.leading_blanks();
-        let word = self.padded_word(7usize.checked_sub(lead)?)?;
-        let figures = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let padded = matches!((lead, figures), (2, 1) | (1, 2..));
-        let fits = lead + word.len() <= 7 || word.ends_with(b"days");
-        (padded && fits).then_some(())?;
-        Interval::procps(word).map(Some)
-    }
 }
 
 /// Without the blanks that pad a column on its right.
@@ -78,35 +57,4 @@ pub(super) fn trim_end(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_figure_of_a_duration_stands_at_its_place_only() {
-        let length = |text: &str| {
-            let mut cursor = Cursor(text.as_bytes());
-            cursor.procps_interval().map(|_| text.len() - cursor.0.len())
-        };
-        for text in ["  0.05s", " 59.99s", "  1:05 ", " 47:59m", "  2days", " 10days", "   ?   "] {
-            assert_eq!(length(&format!("{text} vim")), Some(7), "{text}");
-        }
-        assert_eq!(length(" 1000days vim"), Some(9));
-        for text in [
-            "0.05s  ",
-            " 0.05s ",
-            "   0.05s",
-            "  59.99s",
-            "59.99s ",
-            " 1000.00s",
-            " 100:00m",
-            "  100days",
-            " 0.05s",
-            "  1:05",
-        ] {
-            assert_eq!(length(text), None, "{text}");
-        }
-    }
 }

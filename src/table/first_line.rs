@@ -2,24 +2,21 @@
 //! Knows the forms of procps, uutils and toybox (` 00:17:39 up  1:25, 34 users,  load average: …`)
 //! and of the BSDs (` 9:03AM  up 33 secs, 1 user, load averages: …`).
 
-use super::{
-    civil::{DAY, HOUR, MINUTE},
-    elapsed::{number, pair, two_digits},
-    login::Span,
-};
+use super::elapsed::{number, pair, two_digits};
+use crate::calendar::{DAY, HOUR, MINUTE, Span};
 
 /// What it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstLine {
     /// The clock that it begins with.
-    pub clock: Option<Clock>,
+    pub time_of_day: Option<TimeOfDay>,
     /// The users that it counts.
     pub users: Option<u64>,
 }
 
 /// A time of day in the zone that `w` ran in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub struct TimeOfDay {
     /// Seconds into the day.
     seconds: i64,
     /// Its step: a second, or a minute on a BSD.
@@ -29,13 +26,13 @@ pub struct Clock {
 impl FirstLine {
     /// Reads it. Any other line gives nothing.
     pub fn read(line: &[u8]) -> FirstLine {
-        FirstLine { clock: Clock::read(line), users: users(line) }
+        FirstLine { time_of_day: TimeOfDay::read(line), users: users(line) }
     }
 }
 
-impl Clock {
+impl TimeOfDay {
     /// Reads `00:17:39`, `9:03AM` or `9:03`, followed by a blank.
-    fn read(line: &[u8]) -> Option<Clock> {
+    fn read(line: &[u8]) -> Option<TimeOfDay> {
         let text = line.trim_ascii_start().split(|&byte| byte == b' ').next()?;
         let (text, half) = match text.split_last_chunk::<2>() {
             Some((text, b"AM")) => (text, Some(0)),
@@ -58,7 +55,7 @@ impl Clock {
         let minute = i64::try_from(minute).ok()? * MINUTE;
         let step = if second.is_some() { 1 } else { MINUTE };
         let second = i64::try_from(second.unwrap_or(0)).ok()?;
-        Some(Clock { seconds: hour + minute + second, step })
+        Some(TimeOfDay { seconds: hour + minute + second, step })
     }
 
     /// Whether it shows the time of the run in UTC, within a minute, also across midnight.
@@ -87,19 +84,19 @@ fn users(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn clock(line: &str) -> Option<(i64, i64)> {
-        Clock::read(line.as_bytes()).map(|clock| (clock.seconds, clock.step))
+    fn time_of_day(line: &str) -> Option<(i64, i64)> {
+        TimeOfDay::read(line.as_bytes()).map(|time| (time.seconds, time.step))
     }
 
     #[test]
     fn the_clock_has_seconds_or_twelve_hours_or_neither() {
-        assert_eq!(clock(" 00:17:39 up  1:25, 34 users"), Some((17 * 60 + 39, 1)));
-        assert_eq!(clock("23:59:60 up"), Some((DAY, 1)), "a leap second");
-        assert_eq!(clock(" 9:03AM  up 33 secs, 1 user"), Some((9 * HOUR + 180, 60)));
-        assert_eq!(clock("12:00AM  up"), Some((0, 60)));
-        assert_eq!(clock("12:59PM  up"), Some((12 * HOUR + 59 * 60, 60)));
-        assert_eq!(clock(" 9:03  up 10 days"), Some((9 * HOUR + 180, 60)));
-        assert_eq!(clock("23:59"), Some((23 * HOUR + 59 * 60, 60)));
+        assert_eq!(time_of_day(" 00:17:39 up  1:25, 34 users"), Some((17 * 60 + 39, 1)));
+        assert_eq!(time_of_day("23:59:60 up"), Some((DAY, 1)), "a leap second");
+        assert_eq!(time_of_day(" 9:03AM  up 33 secs, 1 user"), Some((9 * HOUR + 180, 60)));
+        assert_eq!(time_of_day("12:00AM  up"), Some((0, 60)));
+        assert_eq!(time_of_day("12:59PM  up"), Some((12 * HOUR + 59 * 60, 60)));
+        assert_eq!(time_of_day(" 9:03  up 10 days"), Some((9 * HOUR + 180, 60)));
+        assert_eq!(time_of_day("23:59"), Some((23 * HOUR + 59 * 60, 60)));
         for line in [
             "",
             " ",
@@ -117,7 +114,7 @@ mod tests {
             "1:2:03:04 up",
             "Welcome 09:03:05",
         ] {
-            assert_eq!(clock(line), None, "{line}");
+            assert_eq!(time_of_day(line), None, "{line}");
         }
     }
 
@@ -138,7 +135,7 @@ mod tests {
     #[test]
     fn a_clock_of_the_run_differs_by_a_minute_at_most() {
         let agrees = |line: &str, began: i64, ended: i64| {
-            Clock::read(line.as_bytes()).map(|clock| clock.agrees_with(Span { began, ended }))
+            TimeOfDay::read(line.as_bytes()).map(|time| time.agrees_with(Span { began, ended }))
         };
         // 2026-11-24, 00:15:56.
         let now = 1_795_479_356;

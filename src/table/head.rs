@@ -78,7 +78,7 @@ fn unknown(header: &[u8]) -> String {
         return format!("no header follows its first line: {}", quoted(header, header.len()));
     }
     if uutils::is_older_header(header) {
-        return uncounted(header);
+        return uutils::uncounted(header);
     }
     let faulty = faulty_byte(header);
     let at = match faulty {
@@ -86,14 +86,6 @@ fn unknown(header: &[u8]) -> String {
         faulty => format!(" from byte {} on", faulty + 1),
     };
     format!("its header is not known{at}: {}", quoted(header, faulty))
-}
-
-/// The error for a table of uutils' `w` without a first line.
-pub(super) fn uncounted(header: &[u8]) -> String {
-    format!(
-        "it is of uutils' w before April 2025: no first line counts its rows, so anybody can forge one with a line feed in a command line; update it: {}",
-        quoted(header, header.len())
-    )
 }
 
 /// The line that is most probably an unknown header.
@@ -133,4 +125,102 @@ fn quoted(line: &[u8], faulty: usize) -> String {
     let cut = &line[start..line.len().min(faulty + AFTER)];
     let ellipsis = if start > 0 { "…" } else { "" };
     format!("{ellipsis}\"{}\"", cut.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n";
+    const ROW: &str =
+        "alice    pts/0    203.0.113.7      00:16    1:13   0.00s   ?    vim notes.txt\n";
+
+    fn complaint(text: &str) -> String {
+        let read = read(text.strip_suffix('\n').unwrap_or(text).as_bytes());
+        read.map_or_else(|error| format!("{error:#}"), |_| "read".to_owned())
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused_with_its_reason() {
+        assert_eq!(complaint("\n"), "its header is not known: \"\"");
+        assert_eq!(complaint("\x1b[31m\u{0}\n"), "its header is not known: \"\\x1b[31m\\x00\"");
+        assert_eq!(
+            complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
+            "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
+        );
+        assert_eq!(complaint("\nBENUTZER TTY\n"), "its header is not known: \"BENUTZER TTY\"");
+        assert_eq!(
+            complaint(" 10:00:00 up 1 day,  0 user\n"),
+            "no header follows its first line: \" 10:00:00 up 1 day,  0 user\""
+        );
+        assert_eq!(
+            complaint("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\n"),
+            "its header is not known from byte 64 on: \"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\""
+        );
+    }
+
+    #[test]
+    fn a_quoted_header_is_not_cut_before_its_fault() {
+        for blanks in [0, 200, 300, 500, 100_000] {
+            let blanks = " ".repeat(blanks);
+            let misplaced = format!(" 10:00:00 up\nUSER     TTY      FROM{blanks} LOGIN@ WHAT\n");
+            let unknown =
+                format!(" 10:00:00 up\nUSER     TTY      {blanks}VON        LOGIN@ WHAT\n");
+            let garbage = format!("{blanks}{}\n", "x".repeat(100_000));
+            for (text, fault) in
+                [(misplaced, "LOGIN@ WHAT\""), (unknown, "VON     "), (garbage, "x")]
+            {
+                let complaint = complaint(&text);
+                assert!(complaint.starts_with("its header is not known"), "{complaint}");
+                assert!(complaint.contains(fault) && complaint.len() < 600, "{complaint}");
+                let is_cut = blanks.len() >= 500;
+                assert_eq!(complaint.contains(": …\""), is_cut, "{complaint}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_before_the_table_are_shown_as_such() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        let precede =
+            "precede the table, such as a banner; the command must print nothing but the table";
+        assert_eq!(
+            complaint(&format!("Hello\n{first}{HEADER}{ROW}")),
+            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("Hello\n{HEADER}{ROW}")),
+            format!("a line {}: \"Hello\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("\n*****\nHello\n\n{first}{HEADER}{ROW}")),
+            format!("4 lines {precede}: \"*****\"")
+        );
+        assert_eq!(
+            complaint(&format!("\n\n{HEADER}{ROW}")),
+            format!("a line {}: \"\"", precede.replacen("precede", "precedes", 1))
+        );
+        assert_eq!(
+            complaint(&format!("Hallo\n{first}BENUTZER TTY\n{ROW}")),
+            format!(
+                "a line {}: \"Hallo\"; its header is not known: \"BENUTZER TTY\"",
+                precede.replacen("precede", "precedes", 1)
+            )
+        );
+    }
+
+    #[test]
+    fn a_terminals_carriage_returns_are_named() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        for text in
+            [format!("{first}{HEADER}{ROW}"), format!("{HEADER}{ROW}"), "BENUTZER TTY\n".to_owned()]
+        {
+            let complaint = complaint(&text.replace('\n', "\r\n"));
+            assert!(complaint.starts_with("its lines end in a carriage return"), "{complaint}");
+            assert!(
+                complaint.contains("ssh -t") && complaint.contains("docker exec -t"),
+                "{complaint}"
+            );
+        }
+    }
 }

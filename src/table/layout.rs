@@ -1,8 +1,8 @@
 //! Which layouts a header can mean, and how each reads a row.
 
-use std::fmt;
+use anyhow::Result;
 
-use super::{Row, bsd, busybox, procps, terminal, toybox, uutils};
+use super::{Row, bsd, busybox, column::RowResult, procps, terminal, toybox, uutils};
 
 /// The words of the longest header. Each other header that is read by its words has some of them,
 /// in this order.
@@ -16,39 +16,6 @@ pub(super) enum Layout {
     Bsd(bsd::Columns),
     Busybox,
     Toybox,
-}
-
-/// A column, in the order of the programs that share a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Column {
-    User,
-    Tty,
-    From,
-    Login,
-    Idle,
-    Time,
-    Jcpu,
-    Pcpu,
-    What,
-}
-
-/// A row, or the first column that does not stand where the header puts it.
-pub(super) type RowResult<'a> = Result<Row<'a>, Column>;
-
-impl fmt::Display for Column {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Column::User => "USER",
-            Column::Tty => "TTY",
-            Column::From => "FROM",
-            Column::Login => "LOGIN@",
-            Column::Idle => "IDLE",
-            Column::Time => "TIME",
-            Column::Jcpu => "JCPU",
-            Column::Pcpu => "PCPU",
-            Column::What => "WHAT",
-        })
-    }
 }
 
 impl Layout {
@@ -77,9 +44,16 @@ impl Layout {
         }
     }
 
-    /// Whether there must be as many rows as the first line counts, because others are forged.
-    pub(super) fn counts_rows(&self) -> bool {
-        matches!(self, Layout::Uutils(_))
+    /// Compares the number of rows with the users that the first line counts, where rows that it
+    /// does not count are forged.
+    ///
+    /// # Errors
+    /// They differ.
+    pub(super) fn check_count(&self, header: &[u8], users: Option<u64>, rows: u64) -> Result<()> {
+        match self {
+            Layout::Uutils(_) => uutils::check_count(header, users, rows),
+            _ => Ok(()),
+        }
     }
 
     /// Reads one row.
@@ -92,8 +66,8 @@ impl Layout {
             Layout::Toybox => toybox::row(line),
         }?;
         let has_terminal = match self {
-            Layout::Bsd(_) => terminal::is_of_bsd(row.tty),
-            _ => terminal::is_of_linux(row.tty),
+            Layout::Bsd(_) => bsd::is_terminal(row.tty),
+            _ => terminal::is_terminal(row.tty),
         };
         Ok(if has_terminal { row } else { Row { idle: None, cpu: None, ..row } })
     }

@@ -18,10 +18,13 @@
 
 use super::{
     Row,
+    column::{Column, RowResult},
     cursor::{Cursor, trim_end},
-    layout::{Column, RowResult},
-    login::Login,
+    elapsed::{Elapsed, number, pair},
+    login::{Login, date, signed, weekday_and_hour},
+    resolution::Resolution,
 };
+use crate::calendar::{HOUR, MINUTE};
 
 /// Widths of the columns that vary.
 pub(super) struct Columns {
@@ -93,10 +96,10 @@ impl Columns {
         let tty = cursor.column(8).ok_or(Column::Tty)?;
         let from = trim_end(cursor.take(self.from.unwrap_or(0)).ok_or(Column::From)?);
         let login = if self.long { Some(login(&mut cursor).ok_or(Column::Login)?) } else { None };
-        let idle = cursor.procps_interval().ok_or(Column::Idle)?;
+        let idle = cursor.procps_elapsed().ok_or(Column::Idle)?;
         let cpu = if self.long {
-            let jcpu = cursor.procps_interval().ok_or(Column::Jcpu)?;
-            cursor.procps_interval().ok_or(Column::Pcpu)?;
+            let jcpu = cursor.procps_elapsed().ok_or(Column::Jcpu)?;
+            cursor.procps_elapsed().ok_or(Column::Pcpu)?;
             jcpu
         } else {
             None
@@ -111,4 +114,146 @@ fn login(cursor: &mut Cursor) -> Option<Login> {
     cursor.blanks(1)?;
     let text = cursor.take(7)?;
     Login::procps(text.strip_suffix(b"  ").unwrap_or(text))
+}
+
+impl Login {
+    /// Reads procps' forms (`print_logintime` in `w.c`): `21:16`, `Sun00`, `15Oct26`.
+    pub fn procps(text: &[u8]) -> Option<Login> {
+        if text.len() == 5 {
+            if let Some((hour, minute)) = pair(text, b':') {
+                return (hour < 24)
+                    .then(|| Login::Recent(signed(hour) * HOUR + signed(minute) * MINUTE));
+            }
+            return weekday_and_hour(text);
+        }
+        date(text)
+    }
+}
+
+impl Elapsed {
+    /// Reads procps' forms (`print_time_ival7` in `w.c`): `1.73s`, `1:05` (m:ss), `1:05m` (h:mm),
+    /// `2days`.
+    pub fn procps(text: &[u8]) -> Option<Elapsed> {
+        if let Some(days) = text.strip_suffix(b"days") {
+            return Elapsed::days(number(days)?);
+        }
+        if let Some(hours_minutes) = text.strip_suffix(b"m") {
+            let (hours, minutes) = pair(hours_minutes, b':')?;
+            return Some(Elapsed::seconds(hours * 3600 + minutes * 60, Resolution::Minute));
+        }
+        if let Some(decimal) = text.strip_suffix(b"s") {
+            return Elapsed::decimal(decimal);
+        }
+        let (minutes, seconds) = pair(text, b':')?;
+        Some(Elapsed::seconds(minutes * 60 + seconds, Resolution::Second))
+    }
+}
+
+impl Cursor<'_> {
+    /// A duration in procps' seven bytes, the first of them blank. `Some(None)` if it is blank, `?`
+    /// or `?xdm?`.
+    ///
+    /// From 100 days on it is longer than seven bytes and shifts what follows. Its first figure is
+    /// padded to two places, so it fits at one place only.
+    pub(super) fn procps_elapsed(&mut self) -> Option<Option<Elapsed>> {
+        if matches!(self.0.get(..7)?, b"       " | b" ?xdm? " | b"   ?   ") {
+            self.take(7)?;
+            return Some(None);
+        }
+        let lead = self.leading_blanks();
+        let word = self.padded_word(7usize.checked_sub(lead)?)?;
+        let figures = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let padded = matches!((lead, figures), (2, 1) | (1, 2..));
+        let fits = lead + word.len() <= 7 || word.ends_with(b"days");
+        (padded && fits).then_some(())?;
+        Elapsed::procps(word).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(f64, Resolution)> {
+        Elapsed::procps(text.as_bytes())
+            .map(|elapsed| (elapsed.duration.as_secs_f64(), elapsed.resolution))
+    }
+
+    #[test]
+    fn procps_forms_are_distinguished_by_their_endings() {
+        assert_eq!(read("1.73s"), Some((1.73, Resolution::Second)));
+        assert_eq!(read("60.00s"), Some((60.0, Resolution::Second)));
+        assert_eq!(read("1:01"), Some((61.0, Resolution::Second)));
+        assert_eq!(read("1:01m"), Some((3660.0, Resolution::Minute)));
+        assert_eq!(read("47:59m"), Some((172_740.0, Resolution::Minute)));
+        assert_eq!(read("2days"), Some((172_800.0, Resolution::Day)));
+        assert_eq!(read("1000days"), Some((86_400_000.0, Resolution::Day)));
+        assert_eq!(read("9999999999days"), Some((863_999_999_913_600.0, Resolution::Day)));
+    }
+
+    #[test]
+    fn other_texts_are_no_procps_elapsed() {
+        for text in [
+            "",
+            "-",
+            "?",
+            "1",
+            "1.7s",
+            "1.733s",
+            "1:60",
+            "1:1",
+            ":01",
+            "days",
+            "1:00h",
+            "10000000000days",
+            "0.00",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_figure_of_a_duration_stands_at_its_place_only() {
+        let length = |text: &str| {
+            let mut cursor = Cursor(text.as_bytes());
+            cursor.procps_elapsed().map(|_| text.len() - cursor.0.len())
+        };
+        for text in ["  0.05s", " 59.99s", "  1:05 ", " 47:59m", "  2days", " 10days", "   ?   "] {
+            assert_eq!(length(&format!("{text} vim")), Some(7), "{text}");
+        }
+        assert_eq!(length(" 1000days vim"), Some(9));
+        for text in [
+            "0.05s  ",
+            " 0.05s ",
+            "   0.05s",
+            "  59.99s",
+            "59.99s ",
+            " 1000.00s",
+            " 100:00m",
+            "  100days",
+            " 0.05s",
+            "  1:05",
+        ] {
+            assert_eq!(length(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_login_time() {
+        for text in [
+            "",
+            "24:00",
+            "12:60",
+            "Foo12",
+            "Sun24",
+            "32Oct26",
+            "00Oct26",
+            "15Okt26",
+            "15Oct2026",
+            "1:05",
+            "Mon1 ",
+        ] {
+            assert_eq!(Login::procps(text.as_bytes()), None, "{text}");
+        }
+    }
 }

@@ -18,11 +18,14 @@
 //! feed in a command line is printed as it is, so only the count in the first line says how many
 //! rows there are.
 
+use anyhow::{bail, ensure};
+
 use super::{
     Row,
-    elapsed::{Interval, two_digits},
-    layout::{Column, RowResult},
+    column::{Column, RowResult},
+    elapsed::{Elapsed, two_digits},
 };
+use crate::plural::counted;
 
 /// Which of its two forms it is.
 pub(super) struct Columns {
@@ -60,7 +63,7 @@ impl Columns {
         let (tty, idle, cpu) = if self.long { rest.long_figures()? } else { rest.short_figures()? };
         let idle = match idle {
             "" => None,
-            idle => Some(Interval::procps(idle.as_bytes()).ok_or(Column::Idle)?),
+            idle => Some(Elapsed::procps(idle.as_bytes()).ok_or(Column::Idle)?),
         };
         Ok(Row {
             user: user.as_bytes(),
@@ -85,7 +88,30 @@ pub(super) fn is_older_header(line: &[u8]) -> bool {
     )
 }
 
-type Figures<'a> = (&'a str, &'a str, Option<Interval>);
+/// The error for a table without a first line.
+pub(super) fn uncounted(header: &[u8]) -> String {
+    format!(
+        "it is of uutils' w before April 2025: no first line counts its rows, so anybody can forge one with a line feed in a command line; update it: \"{}\"",
+        header.escape_ascii()
+    )
+}
+
+/// Compares its rows with the users that its first line counts.
+///
+/// # Errors
+/// There is no such line, or there are more or fewer rows, so one can be forged.
+pub(super) fn check_count(header: &[u8], users: Option<u64>, rows: u64) -> anyhow::Result<()> {
+    let Some(users) = users else { bail!(uncounted(header)) };
+    ensure!(
+        users == rows,
+        "its first line counts {}, but it has {}: a line feed in a command line can forge one (uutils' w)",
+        counted(users, "user"),
+        counted(rows, "row")
+    );
+    Ok(())
+}
+
+type Figures<'a> = (&'a str, &'a str, Option<Elapsed>);
 
 impl<'a> Rest<'a> {
     /// TTY, IDLE and JCPU.
@@ -93,10 +119,10 @@ impl<'a> Rest<'a> {
         let tty = self.column(10).or_else(|| self.overrun_before_login()).ok_or(Column::Tty)?;
         let login = self.column(9).ok_or(Column::Login)?;
         is_login(login.as_bytes()).then_some(()).ok_or(Column::Login)?;
-        let idle = self.interval(6).ok_or(Column::Idle)?;
+        let idle = self.elapsed(6).ok_or(Column::Idle)?;
         self.blanks(1).ok_or(Column::Idle)?;
         let jcpu = self.figure(7, decimals(self.0, 2..=2)).ok_or(Column::Jcpu)?;
-        let cpu = Interval::decimal(jcpu.as_bytes()).ok_or(Column::Jcpu)?;
+        let cpu = Elapsed::decimal(jcpu.as_bytes()).ok_or(Column::Jcpu)?;
         self.figure(6, pcpu(self.0)).ok_or(Column::Pcpu)?;
         Ok((tty, idle, Some(cpu)))
     }
@@ -104,7 +130,7 @@ impl<'a> Rest<'a> {
     /// TTY and IDLE.
     fn short_figures(&mut self) -> Result<Figures<'a>, Column> {
         let tty = self.column(9).or_else(|| self.overrun_before_idle()).ok_or(Column::Tty)?;
-        let idle = self.interval(7).ok_or(Column::Idle)?;
+        let idle = self.elapsed(7).ok_or(Column::Idle)?;
         Ok((tty, idle, None))
     }
 
@@ -136,8 +162,8 @@ impl<'a> Rest<'a> {
     }
 
     /// An idle time, which is empty in the old style (`w -o`).
-    fn interval(&mut self, width: usize) -> Option<&'a str> {
-        let length = if self.0.starts_with(' ') { Some(0) } else { interval(self.0) };
+    fn elapsed(&mut self, width: usize) -> Option<&'a str> {
+        let length = if self.0.starts_with(' ') { Some(0) } else { elapsed(self.0) };
         self.figure(width, length)
     }
 
@@ -157,7 +183,7 @@ impl<'a> Rest<'a> {
         let ends = word.char_indices().skip(9).map(|(at, _)| at);
         let mut fitting = ends.filter(|&end| {
             let mut rest = Rest(&self.0[end..]);
-            rest.interval(7).is_some()
+            rest.elapsed(7).is_some()
         });
         let end = fitting.next()?;
         match fitting.next() {
@@ -202,7 +228,7 @@ fn pcpu(text: &str) -> Option<usize> {
 
 /// The length of the idle time that a text begins with: `0.05s`, `1:05`, `1:05m`, `2days`. Of
 /// numbers, none but 0 begins with a zero.
-fn interval(text: &str) -> Option<usize> {
+fn elapsed(text: &str) -> Option<usize> {
     let whole = digits(text);
     let figure = text.get(..whole)?;
     let rest = text.get(whole..)?;
@@ -253,13 +279,13 @@ mod tests {
             ("100daysvim", "100days"),
             ("1000daysm", "1000days"),
         ] {
-            assert_eq!(interval(text).map(|length| &text[..length]), Some(read), "{text}");
+            assert_eq!(elapsed(text).map(|length| &text[..length]), Some(read), "{text}");
         }
         for text in [
             "", "s", "days", ":05", ".05s", "00.05s", "05:00", "0days", "0:05", "1:5", "1:055",
             "1.5s", "1.05", "1day", "1.",
         ] {
-            assert_eq!(interval(text), None, "{text}");
+            assert_eq!(elapsed(text), None, "{text}");
         }
     }
 

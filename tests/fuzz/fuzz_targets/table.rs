@@ -4,14 +4,17 @@
 
 #![no_main]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use what::{
+    calendar::Span,
+    clock::Moment,
     exposition::Format,
-    metrics::{self, Options, Scrape},
+    metrics::{self, Options},
     session::{self, CommandShown},
-    table::{self, Table, login::Span},
+    snapshot::{Listing, Snapshot},
+    table::{self, Table},
 };
 
 /// Whether uutils' `w` printed it: the long form's header is also procps', whose rows have a login
@@ -36,23 +39,23 @@ fuzz_target!(|printed: &[u8]| {
     let run = Span { began: 1_795_479_355, ended: 1_795_479_356 };
     let sessions = session::of_table(&table, run, CommandShown::Full);
     for session in &sessions {
-        assert!(session.login.is_none_or(|login| login.unix >= 0 && table.is_of(run)));
+        assert!(session.login.is_none_or(|login| login.unix >= 0 && table.is_in_utc(run)));
         assert!(!session.tty.is_empty() || (session.idle.is_none() && session.cpu.is_none()));
     }
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
-    let scrape = Scrape {
-        took: Duration::from_millis(8),
-        ended: Duration::from_secs(1_795_479_356),
-        sessions: Some(&sessions),
-        visibility: None,
-        users_reported: table.users_reported,
+    let ended = Moment { instant: Instant::now(), unix: Duration::from_secs(1_795_479_356) };
+    let users_reported = table.users_reported;
+    let snapshot = Snapshot {
+        began: ended,
+        ended,
+        result: Ok(Listing { sessions, users_reported, visibility: None, in_utc: true }),
         runs: [0, 1, 0, 0],
         last_success: None,
         process: None,
     };
     for format in [Format::Text, Format::OpenMetrics] {
-        let text = String::from_utf8(metrics::render(format, &options, &scrape)).expect("UTF-8");
+        let text = String::from_utf8(metrics::render(format, &options, &snapshot)).expect("UTF-8");
         assert!(text.ends_with('\n'));
     }
 });
