@@ -147,8 +147,15 @@ pub fn short_lived_program() -> Command {
     without_variables(command)
 }
 
-/// The command, without the exporter's variables and without input.
+/// What a service manager sets for whatever runs the tests.
+const OF_A_SERVICE_MANAGER: [&str; 2] = ["NOTIFY_SOCKET", "JOURNAL_STREAM"];
+
+/// The command, without the exporter's variables, without those of a service manager, and without
+/// input.
 pub fn without_variables(mut command: Command) -> Command {
+    for name in OF_A_SERVICE_MANAGER {
+        command.env_remove(name);
+    }
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("EXPORTER_") {
             command.env_remove(name);

@@ -5,7 +5,7 @@ use std::os::{
     unix::net::{SocketAddr, UnixDatagram},
 };
 
-use crate::harness::{Exporter, PATIENCE, folder, program};
+use crate::harness::{Exporter, PATIENCE, folder, program, short_lived_program};
 
 /// Starts the exporter with the name of this socket, and returns what it has sent there when it is
 /// ready.
@@ -53,4 +53,14 @@ fn a_run_that_only_prints_notifies_nobody() {
         program().args(["--once", "--w.command", "true"]).env("NOTIFY_SOCKET", &path).output();
     assert!(!output.unwrap().stdout.is_empty());
     assert!(socket.recv(&mut [0; 64]).is_err());
+}
+
+/// Somebody may run the tests in a service, whose manager must not be notified by them.
+#[test]
+fn tests_do_not_pass_on_the_socket_of_the_service_manager_that_runs_them() {
+    for command in [program(), short_lived_program()] {
+        let removed =
+            command.get_envs().any(|variable| variable == ("NOTIFY_SOCKET".as_ref(), None));
+        assert!(removed, "{command:?}");
+    }
 }
