@@ -6,28 +6,27 @@
 
 mod bsd;
 mod busybox;
-mod column;
 mod cursor;
 pub mod elapsed;
 pub mod first_line;
 mod head;
 mod layout;
+mod lines;
 pub mod login;
 mod procps;
 pub mod resolution;
+mod row;
 mod terminal;
 mod toybox;
 mod uutils;
 
-use std::{io::BufRead, iter};
-
 use anyhow::{Context, Result, bail};
 
-use elapsed::Elapsed;
 use first_line::{FirstLine, TimeOfDay};
 use head::Head;
 use layout::Layout;
-use login::Login;
+use lines::lines;
+pub use row::Row;
 
 use crate::calendar::Span;
 
@@ -55,25 +54,6 @@ impl Table<'_> {
     pub fn is_in_utc(&self, run: Span) -> bool {
         self.time_of_day.is_none_or(|time| time.agrees_with(run))
     }
-}
-
-/// One row. Each column is as printed, without the blanks that pad it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row<'a> {
-    /// USER.
-    pub user: &'a [u8],
-    /// TTY; empty where it is blank.
-    pub tty: &'a [u8],
-    /// FROM; empty where it is blank or not shown.
-    pub from: &'a [u8],
-    /// LOGIN@, or BusyBox's TIME; `None` if it is not shown, or in an ambiguous form (uutils).
-    pub login: Option<Login>,
-    /// IDLE; `None` where it is not shown or not known, and where TTY is no terminal.
-    pub idle: Option<Elapsed>,
-    /// JCPU; `None` where it is not shown or not known, and where TTY is no terminal.
-    pub cpu: Option<Elapsed>,
-    /// WHAT; `None` where it is not shown, empty where there is nothing in it.
-    pub what: Option<&'a [u8]>,
 }
 
 /// Reads what `w` printed. The line of uptime and load before the header may be missing or empty.
@@ -125,28 +105,6 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
 fn most_rows(head: &Head) -> usize {
     let shortest_row = head.header.len() - "WHAT".len();
     head.rows.map_or(0, <[u8]>::len) / shortest_row
-}
-
-/// The lines of a text, which is `None` if there are none.
-fn lines(mut text: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
-    iter::from_fn(move || {
-        let (line, rest) = split_line(text?);
-        text = rest;
-        Some(line)
-    })
-}
-
-/// The first line, and what follows its line feed, if there is one.
-fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let mut rest = bytes;
-    // Most of a row is blanks. This finds its end by many bytes at a time. Reading memory does not
-    // fail.
-    let length = rest.skip_until(b'\n').unwrap_or(0);
-    let line = &bytes[..length];
-    match line.strip_suffix(b"\n") {
-        Some(line) => (line, Some(rest)),
-        None => (line, None),
-    }
 }
 
 #[cfg(test)]

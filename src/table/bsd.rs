@@ -6,12 +6,11 @@
 //! has two bytes, and a long user name shifts its row.
 
 use super::{
-    Row,
-    column::{Column, RowResult},
     cursor::Cursor,
     elapsed::{Elapsed, number, pair},
     login::{Login, date, signed, weekday_and_hour},
     resolution::Resolution,
+    row::{Column, Row, RowResult},
 };
 use crate::calendar::{HOUR, MINUTE};
 

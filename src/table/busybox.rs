@@ -2,12 +2,11 @@
 //! the end. Nothing is cut, so a long user or terminal name shifts its row.
 
 use super::{
-    Row,
-    column::{Column, RowResult},
     cursor::{Cursor, trim_end},
     elapsed::{Elapsed, pair},
     login::Login,
     resolution::Resolution,
+    row::{Column, Row, RowResult},
 };
 
 /// The whole header line.

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use super::{
     first_line::FirstLine,
     layout::{HEADER_WORDS, Layout, words},
-    split_line, uutils,
+    lines::split_line,
+    uutils,
 };
 
 /// How many lines are searched for a header that is not where it belongs.

@@ -2,7 +2,11 @@
 
 use anyhow::Result;
 
-use super::{Row, bsd, busybox, column::RowResult, procps, terminal, toybox, uutils};
+use super::{
+    bsd, busybox, procps,
+    row::{Row, RowResult},
+    terminal, toybox, uutils,
+};
 
 /// The words of the longest header. Each other header that is read by its words has some of them,
 /// in this order.

@@ -17,12 +17,11 @@
 //! with a blank. Then this blank counts as part of the layout.
 
 use super::{
-    Row,
-    column::{Column, RowResult},
     cursor::{Cursor, trim_end},
     elapsed::{Elapsed, number, pair},
     login::{Login, date, signed, weekday_and_hour},
     resolution::Resolution,
+    row::{Column, Row, RowResult},
 };
 use crate::calendar::{HOUR, MINUTE};
 

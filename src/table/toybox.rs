@@ -2,11 +2,10 @@
 //! No idle time, no WHAT.
 
 use super::{
-    Row,
-    column::{Column, RowResult},
     cursor::{Cursor, trim_end},
     elapsed::number,
     login::{Login, name, signed},
+    row::{Column, Row, RowResult},
 };
 use crate::calendar::{DAY, WEEKDAYS, days_of_date, weekday_of};
 

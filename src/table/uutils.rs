@@ -21,9 +21,8 @@
 use anyhow::{bail, ensure};
 
 use super::{
-    Row,
-    column::{Column, RowResult},
     elapsed::{Elapsed, two_digits},
+    row::{Column, Row, RowResult},
 };
 use crate::plural::counted;
 
