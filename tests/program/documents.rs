@@ -326,16 +326,20 @@ fn a_released_version_has_its_date_in_the_changelog() {
 
 #[test]
 #[ignore = "needs Debian's prometheus"]
-fn prometheus_accepts_the_scrape_configuration() {
-    let readme = readme();
-    let (_, snippet) = readme.split_once("```yaml\n").unwrap();
-    let (snippet, rest) = snippet.split_once("```").unwrap();
-    assert!(!rest.contains("```yaml"), "another one");
-    let file = folder().join("prometheus.yml");
-    fs::write(&file, snippet).unwrap();
-    let checked = Command::new("promtool").args(["check", "config"]).arg(file).output().unwrap();
-    assert!(checked.status.success(), "{checked:?}");
-    assert!(snippet.contains("\"127.0.0.1:9839\""), "{snippet}");
+fn prometheus_accepts_the_scrape_configurations() {
+    let mut count = 0;
+    for (name, document) in documents_below("") {
+        for snippet in document.split("```yaml\n").skip(1) {
+            let (snippet, _) = snippet.split_once("```").unwrap();
+            let file = folder().join("prometheus.yml");
+            fs::write(&file, snippet).unwrap();
+            let checked = Command::new("promtool").args(["check", "config"]).arg(file).output();
+            let checked = checked.unwrap();
+            assert!(checked.status.success(), "{name}: {checked:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 1 && readme().contains("\n      - targets: [\"127.0.0.1:9839\"]\n"), "{count}");
 }
 
 /// The modules of tests that the commands in a text name, such as `real::`.
