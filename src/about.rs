@@ -8,3 +8,5 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const TARGET: &str = env!("BUILD_TARGET");
 /// The version of the compiler that built it.
 pub const RUSTC: &str = env!("BUILD_RUSTC");
+/// Whether it has TLS and passwords.
+pub const TLS: bool = cfg!(feature = "tls");

@@ -235,6 +235,15 @@ fn command(program: &str, arguments: &[String]) -> Result<Command> {
     Ok(command)
 }
 
+/// Looks for the program of a command, as a run does.
+///
+/// # Errors
+/// It is missing, or there is no permission to run it.
+pub fn look_up(command: &str) -> Result<()> {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    find(program, env::var_os("PATH").as_ref()).map(drop)
+}
+
 /// Where execvp(3) looks if `PATH` is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 

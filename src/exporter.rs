@@ -58,11 +58,12 @@ pub fn once(config: &Config) -> Result<Answers> {
 pub fn serve(config: Config) -> Result<ExitCode> {
     let running = Running::default();
     let collector = collector(&config, &running);
+    let settings = config.described();
     let (mut exporter, accepting) = Exporter::start(config, collector)?;
     signals::on_stop(move |signal| stop(signal, accepting, &running))?;
     service_manager::ready();
     log::info(&format!(
-        "{NAME} {VERSION} listens on {}://{}{}",
+        "{NAME} {VERSION} listens on {}://{}{}{settings}",
         exporter.scheme, exporter.address, exporter.site.page.endpoint
     ));
     match exporter.answer_all()? {}
@@ -127,7 +128,8 @@ impl Exporter {
     /// The address cannot be bound, or the system provides no threads or descriptors.
     pub fn start(config: Config, collector: Collector) -> Result<(Exporter, Accepting)> {
         let options = config.options();
-        let listener = Listener::bind(&config.listen_host, config.listen_port)?;
+        let named = [config.source("--listen.host"), config.source("--listen.port")].join(", ");
+        let listener = Listener::bind(&config.listen_host, config.listen_port, &named)?;
         let address = listener.address;
         let scheme = config.web_config_file.as_ref().map_or("http", Access::scheme);
         let (accepting, requests) = listener.start(config.web_config_file)?;

@@ -11,14 +11,14 @@ use anyhow::{Context, Result};
 use what::{
     about::NAME,
     allocator,
-    cli::{self, Task},
-    exporter,
+    cli::{self, Config, Task},
+    command, exporter,
     exposition::Format,
     log,
 };
 
 fn main() -> ExitCode {
-    let task = match cli::parse(env::args_os().skip(1), cli::environment) {
+    let task = match cli::parse(env::args_os().skip(1), env::vars_os()) {
         Ok(task) => task,
         Err(error) => {
             log::complaint(&format!("{NAME}: {error:#}"));
@@ -38,6 +38,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Once(config) => {
+            config.warnings.iter().for_each(|warning| log::warn(warning));
             let answers = exporter::once(&config)?;
             print(&answers.metrics(Format::Text, &config.options()))?;
             Ok(match answers.snapshot.result {
@@ -47,8 +48,18 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Serve(config) => {
             allocator::take_less();
+            config.warnings.iter().for_each(|warning| log::warn(warning));
+            warn_if_missing(&config);
             exporter::serve(config)
         }
+    }
+}
+
+/// Says at the start that `w` is missing, which otherwise only the first scrape would.
+fn warn_if_missing(config: &Config) {
+    if let Err(error) = command::look_up(&config.w_command) {
+        let source = config.source("--w.command");
+        log::warn(&format!("{source} {:?}: {error:#}", config.w_command));
     }
 }
 

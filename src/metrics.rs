@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    about::{RUSTC, TARGET, VERSION},
+    about::{RUSTC, TARGET, TLS, VERSION},
     command::Outcome,
     exposition::{Exposition, Family, Format, Kind, Labels},
     process_metrics::ProcessUse,
@@ -227,9 +227,11 @@ impl Writer<'_> {
         self.own(
             "exporter_build_info",
             Kind::Info,
-            "Version, target and compiler of this exporter.",
+            "Version, target and compiler of this exporter, and whether it has TLS.",
             |family| {
-                let built = [("version", VERSION), ("target", TARGET), ("rustc", RUSTC)];
+                let tls = if TLS { "true" } else { "false" };
+                let built =
+                    [("version", VERSION), ("target", TARGET), ("rustc", RUSTC), ("tls", tls)];
                 family.sample(&Labels::new(&built), 1.0);
             },
         );

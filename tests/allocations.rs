@@ -50,7 +50,7 @@ fn serve(table: Vec<u8>) -> SocketAddr {
             Ok(table.clone())
         });
         let arguments = ["--listen.port=0", "--scrape.interval=1h"].map(OsString::from);
-        let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), |_| None) else {
+        let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), [].into_iter()) else {
             panic!("the flags are wrong");
         };
         let collector = Collector::new(run_w, Box::new(clock::system), config.options());

@@ -1,10 +1,14 @@
 //! Reads the value of each flag from text. An error says what was expected.
 
-use std::{net::Ipv6Addr, path::Path, time::Duration};
+use std::{ffi::OsString, net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 
 use crate::{http::Access, session::CommandShown};
+
+pub(super) fn utf8(source: &str, value: OsString) -> Result<String> {
+    value.into_string().map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
+}
 
 pub(super) fn host(value: &str) -> Result<String> {
     let bracketed = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
@@ -47,8 +51,8 @@ pub(super) fn endpoint(value: &str) -> Result<String> {
 pub(super) fn prefix(value: &str) -> Result<String> {
     let fit = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
-    if !(fit && letter) {
-        bail!("expected letters, digits and _, starting with a letter, or nothing");
+    if !(fit && letter) || value.ends_with('_') {
+        bail!("expected letters, digits and _, a letter first, no _ last; or nothing");
     }
     Ok(value.to_owned())
 }
@@ -70,31 +74,42 @@ pub(super) fn command(value: &str) -> Result<String> {
     if value.trim().is_empty() || value.contains('\0') {
         bail!("expected a command, such as w -i");
     }
+    if let Some(char) = value.chars().find(|char| "|><;&$'\"`".contains(*char)) {
+        bail!(
+            "expected a command without {char}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
+        );
+    }
     Ok(value.to_owned())
 }
 
 pub(super) fn duration(value: &str) -> Result<Duration> {
-    let digits = value.trim_end_matches(|char: char| !char.is_ascii_digit());
-    let unit = match value.strip_prefix(digits) {
-        Some("" | "ms") => Some(1),
-        Some("s") => Some(1_000),
-        Some("m") => Some(60_000),
-        Some("h") => Some(3_600_000),
-        Some("d") => Some(86_400_000),
-        _ => None,
-    };
-    let milliseconds = digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse::<u64>().ok())
-        .flatten();
-    let milliseconds = milliseconds.zip(unit).and_then(|(figure, unit)| figure.checked_mul(unit));
     // So that no sum of times can overflow.
     let year = Duration::from_secs(365 * 24 * 60 * 60);
-    let duration = milliseconds.map(Duration::from_millis).filter(|&duration| duration <= year);
-    duration.ok_or_else(|| {
-        anyhow!("expected milliseconds, or a time such as 500ms, 5s, 1m, 1h or 1d, up to a year")
+    let duration = milliseconds(value).map(Duration::from_millis);
+    duration.filter(|&duration| duration <= year).ok_or_else(|| {
+        anyhow!("expected milliseconds, or a time such as 500ms, 5s, 1m30s, 1h or 1d, up to a year")
     })
+}
+
+/// Reads milliseconds, or figures with units as Prometheus writes them: each unit at most once, the
+/// largest first.
+fn milliseconds(value: &str) -> Option<u64> {
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok();
+    }
+    let mut units =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)].into_iter();
+    let mut sum = 0_u64;
+    let mut rest = value;
+    while !rest.is_empty() {
+        let (figure, behind) = rest.split_at(rest.find(|char: char| !char.is_ascii_digit())?);
+        let end = behind.find(|char: char| char.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let (_, factor) = units.find(|(name, _)| *name == unit)?;
+        sum = sum.checked_add(figure.parse::<u64>().ok()?.checked_mul(factor)?)?;
+        rest = behind;
+    }
+    Some(sum)
 }
 
 pub(super) fn timeout(value: &str) -> Result<Duration> {

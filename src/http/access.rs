@@ -43,6 +43,13 @@ struct Rules {
     fields: Vec<String>,
 }
 
+/// Two are the same if they come from the same file.
+impl PartialEq for Access {
+    fn eq(&self, other: &Access) -> bool {
+        self.path == other.path
+    }
+}
+
 impl Access {
     /// Reads the file.
     ///

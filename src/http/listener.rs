@@ -30,6 +30,9 @@ use super::{
 };
 use crate::log;
 
+/// What to do where only root may have a port.
+const PRIVILEGED: &str = "choose a port from 1024, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=)";
+
 /// The listening sockets, one for each address of the host name.
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
@@ -52,12 +55,12 @@ pub struct Accepting {
 
 impl Listener {
     /// Listens on every address of the host. For port 0, the system chooses a port, which is the
-    /// same for all addresses.
+    /// same for all addresses. `named` is where host and port came from, for the error.
     ///
     /// # Errors
     /// The name has no address, or an address can't be bound.
-    pub(crate) fn bind(host: &str, port: u16) -> Result<Listener> {
-        let tried = || format!("can't listen on {host} port {port} (--listen.host, --listen.port)");
+    pub(crate) fn bind(host: &str, port: u16, named: &str) -> Result<Listener> {
+        let tried = || format!("can't listen on {host} port {port} ({named})");
         let mut addresses: Vec<SocketAddr> =
             (host, port).to_socket_addrs().with_context(tried)?.collect();
         addresses.sort();
@@ -73,6 +76,9 @@ impl Listener {
                     sockets.push(socket);
                 }
                 Err(error) if is_of_missing_ipv6(&error) => unavailable = Some(error),
+                Err(error) if port < 1024 && error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(error).with_context(|| format!("{}; {PRIVILEGED}", tried()));
+                }
                 Err(error) => return Err(error).with_context(tried),
             }
         }

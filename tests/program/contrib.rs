@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,
 };
 
-use crate::harness::{Exporter, PROGRAM, folder, run, samples};
+use crate::harness::{Exporter, PROGRAM, folder, run, samples, without_variables};
 use crate::sshd::Sshd;
 use serde_json::Value;
 
@@ -212,7 +212,7 @@ fn ci_runs_all_its_steps_and_names_them_where_it_is_asked_for_another() {
 
 /// Starts the exporter after a script that hides something, in a separate mount namespace.
 fn with_something_hidden(script: &str, namespaces: &[&str]) -> Exporter {
-    let mut unshare = Command::new("unshare");
+    let mut unshare = without_variables(Command::new("unshare"));
     unshare.args(["--mount", "--kill-child", "--fork"]).args(namespaces);
     Exporter::start(unshare.args(["sh", "-c", &format!("{script}\nexec \"$@\""), "sh", PROGRAM]))
 }

@@ -235,7 +235,9 @@ fn the_table_of_metrics_has_every_metric_with_its_labels() {
         let row = readme.lines().find(|line| line.starts_with(&row));
         let row = row.unwrap_or_else(|| panic!("the README has no {name}, a {kind}"));
         let sample = metrics.lines().find_map(|line| line.strip_prefix(&format!("what_{name}{{")));
-        for label in ["ip", "user", "tty", "command", "origin", "version", "outcome", "target"] {
+        for label in
+            ["ip", "user", "tty", "command", "origin", "version", "outcome", "target", "tls"]
+        {
             let has =
                 sample.is_some_and(|sample| format!(",{sample}").contains(&format!(",{label}=\"")));
             let labels = row.split(" | ").nth(2).unwrap();

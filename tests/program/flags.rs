@@ -1,32 +1,16 @@
-//! Flags, variables, defaults, and the errors for wrong values.
+//! The flags: how they are written, what each does, the help and the version. The folder has errors,
+//! environment variables, and what is said at the start and at the end.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::MetadataExt,
-    process::{Command, Stdio},
-    time::SystemTime,
-};
+mod errors;
+mod output;
+mod variables;
 
-use rustix::pipe::PipeFlags;
+use std::fs;
 
-use crate::harness::{
-    Exporter, FakeW, fixture, folder, once, program, run, samples, short_lived_program,
-};
+use crate::harness::{Exporter, FakeW, fixture, once, run, samples, short_lived_program};
 
 fn mix() -> String {
     format!("cat {}", fixture("captures/debian12-procps-4.0.2/mix.i.txt"))
-}
-
-/// The error for a wrong command line or environment: one line, and exit status 2.
-fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let mut command = short_lived_program();
-    let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?} {variables:?}");
-    assert!(output.stdout.is_empty());
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    let line = stderr.trim_end().strip_prefix("prometheus-what-active-users-exporter: ");
-    line.unwrap_or_else(|| panic!("{stderr}")).to_owned()
 }
 
 #[test]
@@ -92,7 +76,7 @@ fn help_fits_a_terminal_and_has_examples_that_work_and_the_exit_statuses() {
 }
 
 #[test]
-fn version_names_version_target_and_compiler() {
+fn version_names_version_target_compiler_and_whether_it_has_tls() {
     let output = run(&["--version"]);
     assert!(output.status.success());
     assert_eq!(run(&["-V"]), output);
@@ -102,261 +86,23 @@ fn version_names_version_target_and_compiler() {
         version.starts_with(start) && version.contains("-linux-") && version.contains("rustc 1."),
         "{version}"
     );
-}
-
-/// The module `tls` has the flag of the other build.
-#[cfg(not(feature = "tls"))]
-#[test]
-fn a_build_without_tls_refuses_its_file_and_names_the_one_that_takes_it() {
-    let expected = "expected a build with TLS and passwords, which this one is not: take the binary whose name ends in -tls, or build with --features tls";
-    for (arguments, variables, source) in [
-        (&["--web.config.file", "web.yml"][..], &[][..], "--web.config.file"),
-        (&["--once", "--web.config.file=web.yml"], &[], "--web.config.file"),
-        (&[], &[("EXPORTER_WEB_CONFIG_FILE", "web.yml")], "EXPORTER_WEB_CONFIG_FILE"),
-    ] {
-        assert_eq!(complaint(arguments, variables), format!("{source} \"web.yml\": {expected}"));
-    }
-    let unset = short_lived_program()
-        .args(["--once", "--w.command", &mix()])
-        .env("EXPORTER_WEB_CONFIG_FILE", "")
-        .output();
-    assert_eq!(unset.unwrap().status.code(), Some(0));
+    let has_tls = cfg!(feature = "tls");
+    assert!(version.ends_with(if has_tls { ", with TLS)\n" } else { ", without TLS)\n" }));
+    let metrics = once(&["--w.command", &mix()]);
+    let built = metrics.lines().find(|line| line.starts_with("what_exporter_build_info{"));
+    let label = format!(",tls=\"{has_tls}\"}} 1");
+    assert!(built.is_some_and(|line| line.ends_with(&label)), "{metrics}");
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
-    let host = "expected an address or a host name";
-    let no_port = "expected an address or a host name without a port, which --listen.port takes";
-    let port = "expected a TCP port from 0 to 65535";
-    let time = "expected milliseconds, or a time such as 500ms, 5s, 1m, 1h or 1d, up to a year";
-    let prefix = "expected letters, digits and _, starting with a letter, or nothing";
-    let health = "expected another path, because this one answers health checks";
-    for (flag, variable, value, expected) in [
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "a b", host),
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "http://a", host),
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "127.0.0.1:9839", no_port),
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "localhost:0", no_port),
-        ("--listen.host", "EXPORTER_LISTEN_HOST", "[::1]:9839", no_port),
-        ("--listen.port", "EXPORTER_LISTEN_PORT", "65536", port),
-        ("--listen.port", "EXPORTER_LISTEN_PORT", "-1", port),
-        ("--listen.port", "EXPORTER_LISTEN_PORT", "+1", port),
-        ("--listen.port", "EXPORTER_LISTEN_PORT", "http", port),
-        (
-            "--metrics.endpoint",
-            "EXPORTER_METRICS_ENDPOINT",
-            "metrics",
-            "expected a path that begins with /",
-        ),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a?b", "expected a path without '?'"),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/a b", "expected a path without ' '"),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/é", "expected a path without 'é'"),
-        ("--metrics.endpoint", "EXPORTER_METRICS_ENDPOINT", "/-/healthy", health),
-        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "1a", prefix),
-        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "_a", prefix),
-        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "a:b", prefix),
-        ("--metrics.prefix", "EXPORTER_METRICS_PREFIX", "a-b", prefix),
-        (
-            "--metrics.with-timestamp",
-            "EXPORTER_METRICS_APPEND_TIMESTAMP",
-            "maybe",
-            "expected true or false",
-        ),
-        ("--metrics.command", "EXPORTER_METRICS_COMMAND", "all", "expected none, name or full"),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "5 s", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "366d", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "1w", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "s", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "-1", time),
-        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "99999999999999999999", time),
-        ("--w.command", "EXPORTER_W_COMMAND", "  ", "expected a command, such as w -i"),
-        ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "0", "expected a time longer than 0"),
-        ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "soon", time),
-    ] {
-        let joined = format!("{flag}={value}");
-        assert_eq!(complaint(&[&joined], &[]), format!("{flag} {value:?}: {expected}"));
-        assert_eq!(
-            complaint(&[], &[(variable, value)]),
-            format!("{variable} {value:?}: {expected}")
-        );
-    }
-    assert_eq!(complaint(&["--listen.port="], &[]), format!("--listen.port \"\": {port}"));
-    assert_eq!(complaint(&["--listen.host="], &[]), format!("--listen.host \"\": {host}"));
-    // Also if the value is a separate argument.
-    assert_eq!(
-        complaint(&["--metrics.with-timestamp", "maybe"], &[]),
-        "--metrics.with-timestamp \"maybe\": expected true or false"
-    );
-}
-
-#[test]
-fn an_unknown_flag_or_a_missing_value_is_named() {
-    for flag in ["--foo", "--listen-host", "-p", "--", "-"] {
-        assert_eq!(complaint(&[flag, "x"], &[]), format!("unknown flag {flag}; see --help"));
-    }
-    assert_eq!(complaint(&["--foo=1"], &[]), "unknown flag --foo; see --help");
-    assert_eq!(complaint(&["w", "-i"], &[]), "unexpected argument \"w\"; see --help");
-    assert_eq!(complaint(&["--once=true"], &[]), "--once \"true\": expected no value");
-    for arguments in [["--listen.port"].as_slice(), &["--listen.port", "--once"]] {
-        assert_eq!(complaint(arguments, &[]), "--listen.port: expected a value after it");
-    }
-}
-
-#[test]
-fn a_flag_given_twice_is_named_with_its_second_value() {
-    for arguments in [
-        ["--listen.port", "1", "--listen.port=2"].as_slice(),
-        &["--listen.port=1", "--listen.port", "2"],
-    ] {
-        assert_eq!(complaint(arguments, &[]), "--listen.port \"2\": expected this flag only once");
-    }
-}
-
-#[test]
-fn a_time_can_be_in_hours_and_days() {
+fn a_time_can_have_units() {
     let w = mix();
-    for time in ["5s", "1m", "1h", "1d", "365d", "60000", "60000ms"] {
+    for time in ["5s", "1m", "1h", "1d", "365d", "60000", "60000ms", "1m30s", "1d2h", "1h0m5s250ms"]
+    {
         let output =
             run(&["--once", "--w.command", &w, "--scrape.interval", time, "--w.timeout", time]);
         assert_eq!(output.status.code(), Some(0), "{time}: {output:?}");
     }
-}
-
-#[test]
-fn an_empty_variable_counts_as_unset_but_for_the_prefix() {
-    let mut command = short_lived_program();
-    for variable in [
-        "EXPORTER_LISTEN_HOST",
-        "EXPORTER_LISTEN_PORT",
-        "EXPORTER_METRICS_ENDPOINT",
-        "EXPORTER_METRICS_PREFIX",
-        "EXPORTER_METRICS_APPEND_TIMESTAMP",
-        "EXPORTER_METRICS_COMMAND",
-        "EXPORTER_CHECK_INTERVAL_MILLIS",
-        "EXPORTER_W_TIMEOUT_MILLIS",
-    ] {
-        command.env(variable, "");
-    }
-    command.args(["--once", "--w.command", &mix()]);
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("\nuser_sessions_currently_active{user=\"alice\"} 4\n"), "{text}");
-}
-
-#[test]
-fn an_address_that_cannot_be_bound_is_named() {
-    let taken = Exporter::of("true", &[]);
-    let (_, port) = taken.address.rsplit_once(':').unwrap();
-    let port_flag = format!("--listen.port={port}");
-    // No machine has an address that is reserved for documentation.
-    for (flag, expected) in [
-        (port_flag.as_str(), format!("can't listen on 127.0.0.1 port {port} ")),
-        ("--listen.host=203.0.113.1", "can't listen on 203.0.113.1 port 9839 ".to_owned()),
-    ] {
-        let output = run(&[flag]);
-        // A service manager can try again, because the address may become available.
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            said.lines().count() == 1 && said.contains(&format!(" ERROR {expected}")),
-            "{said}"
-        );
-    }
-}
-
-#[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
-    for printed in ["--once", "--help", "--version"] {
-        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        drop(reader);
-        let mut command = short_lived_program();
-        let output =
-            command.args([printed, "--w.command", &mix()]).stdout(writer).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{printed}: {output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!said.contains("standard output"), "{printed}: {said}");
-    }
-}
-
-#[test]
-fn output_that_cannot_be_written_is_an_error_with_status_1() {
-    for printed in ["--once", "--help"] {
-        let full = File::create("/dev/full").unwrap();
-        let mut command = short_lived_program();
-        let output = command.args([printed, "--w.command", &mix()]).stdout(full).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{printed}: {output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("standard output can't be written"), "{said}");
-    }
-}
-
-/// The log of a run that fails, with `JOURNAL_STREAM` made from the device and inode of its
-/// standard error.
-fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
-    let path = folder().join("log");
-    let file = File::create(&path).unwrap();
-    let metadata = file.metadata().unwrap();
-    let mut command = short_lived_program();
-    command.args(["--once", "--w.command", "false"]).stdout(Stdio::null()).stderr(file);
-    command.env_remove("JOURNAL_STREAM");
-    if let Some(stream) = journal(metadata.dev(), metadata.ino()) {
-        command.env("JOURNAL_STREAM", stream);
-    }
-    assert_eq!(command.status().unwrap().code(), Some(1));
-    fs::read_to_string(path).unwrap()
-}
-
-#[test]
-fn a_log_line_has_time_and_level_except_in_the_journal() {
-    let said = "w failed: false ended";
-    let journal = log_of_failure(|dev, ino| Some(format!("{dev}:{ino}")));
-    assert!(journal.starts_with(said), "{journal}");
-    // Inherited from a service whose standard error is now something else, or nonsense.
-    for stream in [None, Some("1:1"), Some(""), Some("8:"), Some("journal")] {
-        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let before = now();
-        let log = log_of_failure(|_, _| stream.map(str::to_owned));
-        let run = before..=now();
-        let (time, line) = log.split_once(' ').unwrap();
-        assert!(line.starts_with(&format!("WARN {said}")), "{stream:?} {log}");
-        // 2026-11-25T07:32:30Z, as date reads it.
-        let date = Command::new("date").args(["-u", "-d", time, "+%s"]).output().unwrap();
-        let read: u64 = String::from_utf8(date.stdout).unwrap().trim().parse().unwrap();
-        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
-        assert!(run.contains(&read), "{time} is not in {run:?}");
-    }
-}
-
-#[test]
-fn a_flag_is_stronger_than_its_variable() {
-    let mut command = short_lived_program();
-    command.args(["--once", "--w.command", &mix(), "--metrics.prefix=flag"]);
-    let output = command.env("EXPORTER_METRICS_PREFIX", "variable").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("\nflag_up{") && !text.contains("variable_up"), "{text}");
-}
-
-#[test]
-fn variables_are_read_where_no_flag_is_given() {
-    let mut command = short_lived_program();
-    command.stderr(Stdio::null()).arg("--once").env("EXPORTER_W_COMMAND", mix());
-    command.env("EXPORTER_METRICS_PREFIX", "").env("EXPORTER_METRICS_COMMAND", "full");
-    command.env("EXPORTER_METRICS_APPEND_TIMESTAMP", "true");
-    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    let line = text.lines().find(|line| line.starts_with("each_session_command_info")).unwrap();
-    assert!(line.split(' ').next_back().unwrap().len() == 13, "no timestamp: {line}");
-    assert!(text.contains("\nwhat_up{version=\""), "{text}");
-
-    let fake = FakeW::new("cat $TABLE");
-    let mut command = program();
-    command.env("EXPORTER_LISTEN_HOST", "::1").env("EXPORTER_METRICS_ENDPOINT", "/deep/metrics");
-    command.env("EXPORTER_CHECK_INTERVAL_MILLIS", "0").env("EXPORTER_W_COMMAND", fake.command());
-    let exporter = Exporter::start(&mut command);
-    assert!(exporter.address.starts_with("[::1]:"), "{}", exporter.address);
-    assert_eq!(exporter.get("/deep/metrics").status, 200);
-    assert_eq!(exporter.get("/deep/metrics").status, 200);
-    assert_eq!(fake.runs(), 2);
-    assert_eq!(exporter.get("/metrics").status, 404);
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn in_an_empty_root_it_says_that_w_is_not_found() {
         let metrics = exporter.metrics();
         assert_eq!(up(&metrics), "0", "{metrics}");
         assert!(
-            exporter.log()[1].contains(
+            exporter.log()[2].contains(
                 "w failed: w not found in PATH (/bin:/usr/bin:/sbin:/usr/sbin); install it"
             ),
             "{:?}",

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Answer, Exporter, FakeW, program, promised, until};
+use crate::harness::{Answer, Exporter, FakeW, PROGRAM, program, promised, until};
 
 /// A `w` that waits until the test allows it to go on.
 const UNTIL_GO: &str =
@@ -309,4 +309,17 @@ fn w_is_run_again_where_only_an_ended_session_made_it_fail() {
         assert!(metrics.contains("what_w_runs_total{outcome=\"failed\"} 1\n"), "{metrics}");
         assert_eq!(fake.runs(), 2);
     }
+}
+
+/// In namespaces of its own, where nobody may have such a port, whatever this host allows.
+#[test]
+#[ignore = "needs root, to make the namespaces"]
+fn a_port_for_root_only_is_an_error_that_says_what_to_do() {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--net", PROGRAM, "--listen.host=0.0.0.0", "--listen.port=80"]);
+    let output = unshare.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "can't listen on 0.0.0.0 port 80 (--listen.host, --listen.port); choose a port from 1024, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=): Permission denied";
+    assert!(said.lines().count() == 1 && said.contains(expected), "{said}");
 }

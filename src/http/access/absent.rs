@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use super::{request::Refusal, stream::Unread};
 
 /// TLS settings and passwords.
+#[derive(PartialEq)]
 pub enum Access {}
 
 pub(crate) enum Session {}
