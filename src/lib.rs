@@ -22,6 +22,7 @@ compile_error!(
 pub mod about;
 pub mod allocator;
 pub mod answers;
+pub mod builtin;
 pub mod cache;
 pub mod calendar;
 pub mod cli;

@@ -7,7 +7,7 @@ use crate::{
     command::Outcome,
     exposition::{Exposition, Family, Format, Kind, Labels},
     process_metrics::ProcessUse,
-    session::{CommandShown, Origin, Session},
+    session::{CommandShown, Info, Origin, Session},
     snapshot::Snapshot,
     visibility::Visibility,
 };
@@ -94,6 +94,7 @@ impl Writer<'_> {
             }
         });
         self.each_session(&sessions.chunk_by(same_labels).map(group).collect::<Vec<_>>());
+        self.infos(sessions);
         self.commands(sessions);
         users.dedup();
         self.totals(sessions, users.len());
@@ -158,6 +159,25 @@ impl Writer<'_> {
                 }
             }
         });
+    }
+
+    /// An info is always 1. Sessions that share ip, user and tty can still differ in the rest.
+    fn infos(&mut self, sessions: &[Session]) {
+        let help = "What logind knows of the session: the service that logged in, the session's type and class, and its seat.";
+        let name = self.name("each_session_info");
+        let mut family = self.exposition.family(&name, Kind::Info, help, self.timestamp);
+        for same in sessions.chunk_by(same_labels) {
+            let mut infos: Vec<&Info> =
+                same.iter().filter_map(|session| session.info.as_ref()).collect();
+            infos.sort_unstable();
+            infos.dedup();
+            for Info { service, kind, class, seat } in infos {
+                let [ip, user, tty] = labels(&same[0]);
+                let (service, kind) = (("service", &**service), ("type", &**kind));
+                let (class, seat) = (("class", &**class), ("seat", &**seat));
+                family.sample(&Labels::new(&[ip, user, tty, service, kind, class, seat]), 1.0);
+            }
+        }
     }
 
     fn commands(&mut self, sessions: &[Session]) {

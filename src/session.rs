@@ -2,7 +2,7 @@
 
 use crate::{
     calendar::Span,
-    table::{Row, Table, elapsed::Elapsed, login::LoginTime},
+    table::{Logind, Row, Table, elapsed::Elapsed, login::LoginTime},
 };
 
 /// One login session. Its texts are those that `w` printed; bytes that are not UTF-8 become U+FFFD.
@@ -24,6 +24,21 @@ pub struct Session {
     pub idle: Option<Elapsed>,
     /// The CPU time of all processes on its terminal.
     pub cpu: Option<Elapsed>,
+    /// What only logind knows of it.
+    pub info: Option<Info>,
+}
+
+/// What logind knows of a session, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Info {
+    /// The program that logged in, by its name for PAM: `sshd`, `login`, `gdm-password`.
+    pub service: Box<str>,
+    /// `tty`, `x11`, `wayland`, `web` or `unspecified`.
+    pub kind: Box<str>,
+    /// `user`, or one of its kinds such as `user-early`.
+    pub class: Box<str>,
+    /// `seat0` at a display and keyboard; empty elsewhere.
+    pub seat: Box<str>,
 }
 
 /// Whether a session comes from this host or another one.
@@ -33,6 +48,13 @@ pub enum Origin {
     Local,
     /// FROM names another host or an address.
     Remote,
+}
+
+impl Origin {
+    /// What logind says.
+    fn of(is_remote: bool) -> Origin {
+        if is_remote { Origin::Remote } else { Origin::Local }
+    }
 }
 
 /// How much of WHAT is served, because a command line can hold secrets.
@@ -71,10 +93,23 @@ fn session(row: &Row, utc: Option<Span>, shown: CommandShown) -> Session {
         user: text(row.user),
         tty: text(row.tty),
         command: command.map(text),
-        origin: origin(row.from),
+        origin: row
+            .logind
+            .and_then(|logind| logind.remote)
+            .map_or_else(|| origin(row.from), Origin::of),
         login: utc.zip(row.login).and_then(|(run, login)| login.time(run)),
         idle: row.idle,
         cpu: row.cpu,
+        info: row.logind.map(info),
+    }
+}
+
+fn info(logind: Logind) -> Info {
+    Info {
+        service: text(logind.service),
+        kind: text(logind.kind),
+        class: text(logind.class),
+        seat: text(logind.seat),
     }
 }
 
@@ -211,6 +246,7 @@ mod tests {
             login: None,
             idle: None,
             cpu: None,
+            logind: None,
             what: Some(what.as_bytes()),
         }
     }

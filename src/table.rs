@@ -5,6 +5,7 @@
 //! in a form that the program can print.
 
 mod bsd;
+pub(crate) mod builtin;
 mod busybox;
 mod cursor;
 pub mod elapsed;
@@ -26,7 +27,7 @@ use first_line::{FirstLine, TimeOfDay};
 use head::Head;
 use layout::Layout;
 use lines::lines;
-pub use row::Row;
+pub use row::{Logind, Row};
 
 use crate::calendar::Span;
 
@@ -35,6 +36,8 @@ use crate::calendar::Span;
 pub struct Table<'a> {
     /// The number of users that the first line counts; `None` if there is no such line.
     pub users_reported: Option<u64>,
+    /// The logins on record that have no row, as the built-in `w` counts them; `None` for others.
+    pub unlisted: Option<u64>,
     /// The clock at the start of the first line; `None` if there is no such line.
     pub time_of_day: Option<TimeOfDay>,
     /// Whether there is a FROM column.
@@ -44,9 +47,10 @@ pub struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Whether the first line counts more users than there are rows.
+    /// Whether more logins are counted than there are rows.
     pub fn lists_fewer_than_it_counts(&self) -> bool {
         self.users_reported.is_some_and(|users| users > self.rows.len() as u64)
+            || self.unlisted.is_some_and(|logins| logins > 0)
     }
 
     /// Whether its clock, if it has one, shows the time of the run in UTC. Otherwise its login
@@ -67,10 +71,12 @@ pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     let Some(printed) = printed.strip_suffix(b"\n") else {
         bail!("its last line is cut off");
     };
-    let head = head::read(printed)?;
+    let mut head = head::read(printed)?;
+    let unlisted = head.take_unlisted();
     let (layout, rows) = read_rows(&head)?;
     let FirstLine { time_of_day, users } = head.first_line;
-    Ok(Table { users_reported: users, time_of_day, shows_from: layout.shows_from(), rows })
+    let shows_from = layout.shows_from();
+    Ok(Table { users_reported: users, unlisted, time_of_day, shows_from, rows })
 }
 
 /// Reads all rows in the first layout that fits all of them. The error is about the layout that
@@ -101,7 +107,7 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
 }
 
 /// How many rows there can be at most, because only the last column of a row can be shorter than
-/// its header. Garbage can have many more lines.
+/// its header. Garbage can have many more lines. Rows of the built-in `w` can be shorter.
 fn most_rows(head: &Head) -> usize {
     let shortest_row = head.header.len() - "WHAT".len();
     head.rows.map_or(0, <[u8]>::len) / shortest_row

@@ -26,11 +26,9 @@ pub struct Visibility {
 impl Visibility {
     /// Checks. `fewer_listed`: whether `w` counted more users than it listed.
     pub fn look(fewer_listed: bool) -> Visibility {
-        let namespace = fs::read_link("/proc/self/ns/pid");
-        let initial = namespace.map_or(true, |link| link.as_os_str() == INITIAL_PID_NAMESPACE);
         Visibility {
             session_files: File::open(UTMP).is_ok() || fs::read_dir(LOGIND).is_ok(),
-            host_processes: initial || !fewer_listed,
+            host_processes: is_initial_pid_namespace() || !fewer_listed,
             other_users_processes: File::open("/proc/1/stat").is_ok(),
         }
     }
@@ -59,6 +57,12 @@ impl Visibility {
         ];
         problems.into_iter().filter(|(seen, _)| !seen).map(|(_, problem)| problem)
     }
+}
+
+/// Whether process numbers are those of the machine. True also if that can't be told.
+pub(crate) fn is_initial_pid_namespace() -> bool {
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    namespace.map_or(true, |link| link.as_os_str() == INITIAL_PID_NAMESPACE)
 }
 
 #[cfg(test)]

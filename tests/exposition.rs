@@ -129,7 +129,13 @@ fn counted<const N: usize>(keys: impl Iterator<Item = [String; N]>) -> BTreeMap<
 }
 
 fn render(rows: Vec<Row>, format: Format) -> String {
-    let table = Table { users_reported: Some(7), time_of_day: None, shows_from: true, rows };
+    let table = Table {
+        users_reported: Some(7),
+        unlisted: None,
+        time_of_day: None,
+        shows_from: true,
+        rows,
+    };
     let sessions = session::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
@@ -205,6 +211,7 @@ fn row(texts: &Texts) -> Row<'_> {
         login: None,
         idle: None,
         cpu: None,
+        logind: None,
         what: Some(&texts.what),
     }
 }

@@ -200,6 +200,7 @@ impl Procps {
             login: (!self.short).then(|| Login::procps(fields.login.trim().as_bytes()).unwrap()),
             idle: elapsed(&fields.idle).filter(|_| fields.has_terminal),
             cpu: elapsed(&fields.jcpu).filter(|_| fields.has_terminal && !self.short),
+            logind: None,
             what: Some(self.what(fields).as_bytes()),
         }
     }
@@ -255,6 +256,7 @@ fn bsd_row<'f>(fields: &'f Fields, user: usize, tty: usize, from: usize) -> Row<
         login: Login::bsd(fields.login.trim().as_bytes()),
         idle: Elapsed::bsd(fields.idle.trim().as_bytes()).filter(|_| has_terminal),
         cpu: None,
+        logind: None,
         what: Some(fields.what.as_bytes()),
     }
 }
@@ -336,6 +338,7 @@ fn uutils_row(fields: &Fields, short: bool) -> Row<'_> {
         login: None,
         idle: Elapsed::procps(idle.as_bytes()).filter(|_| *has_terminal),
         cpu,
+        logind: None,
         what: Some(what.as_bytes()),
     }
 }
@@ -465,6 +468,7 @@ proptest! {
             login: Login::yearless(time.as_bytes()),
             idle: Elapsed::busybox(idle.as_bytes()).filter(|_| *has_terminal),
             cpu: None,
+            logind: None,
             what: None,
         }).collect();
         check(printed.as_bytes(), &expected)?;

@@ -65,7 +65,16 @@ impl Columns {
         let login =
             cursor.take(7).map(<[u8]>::trim_ascii).and_then(Login::bsd).ok_or(Column::Login)?;
         let idle = idle(&mut cursor).ok_or(Column::Idle)?;
-        Ok(Row { user, tty, from, login: Some(login), idle, cpu: None, what: Some(cursor.0) })
+        Ok(Row {
+            user,
+            tty,
+            from,
+            login: Some(login),
+            idle,
+            cpu: None,
+            logind: None,
+            what: Some(cursor.0),
+        })
     }
 }
 

@@ -24,7 +24,16 @@ pub(super) fn row(line: &[u8]) -> RowResult<'_> {
         text => Some(Elapsed::busybox(text).ok_or(Column::Idle)?),
     };
     let login = cursor.column(16).and_then(Login::yearless).ok_or(Column::Time)?;
-    Ok(Row { user, tty, from: trim_end(cursor.0), login: Some(login), idle, cpu: None, what: None })
+    Ok(Row {
+        user,
+        tty,
+        from: trim_end(cursor.0),
+        login: Some(login),
+        idle,
+        cpu: None,
+        logind: None,
+        what: None,
+    })
 }
 
 impl Elapsed {

@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 
 use super::{
+    builtin,
     first_line::FirstLine,
     layout::{HEADER_WORDS, Layout, words},
     lines::split_line,
@@ -21,6 +22,16 @@ pub(super) struct Head<'a> {
     pub layouts: Vec<Layout>,
     /// What follows the header's line feed, if there is one.
     pub rows: Option<&'a [u8]>,
+}
+
+impl Head<'_> {
+    /// Takes the line behind the rows, which the built-in `w` can have.
+    pub(super) fn take_unlisted(&mut self) -> Option<u64> {
+        match self.layouts[..] {
+            [Layout::Builtin] => builtin::take_unlisted(&mut self.rows),
+            _ => None,
+        }
+    }
 }
 
 /// Reads the header, and the line before it, which may be missing or empty.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    bsd, busybox, procps,
+    bsd, builtin, busybox, procps,
     row::{Row, RowResult},
     terminal, toybox, uutils,
 };
@@ -18,6 +18,7 @@ pub(super) enum Layout {
     Procps(procps::Columns),
     Uutils(uutils::Columns),
     Bsd(bsd::Columns),
+    Builtin,
     Busybox,
     Toybox,
 }
@@ -26,6 +27,9 @@ impl Layout {
     /// The layouts that a header can stand for: several if programs share it, none if it is
     /// unknown.
     pub(super) fn of_header(line: &[u8]) -> Vec<Layout> {
+        if line == builtin::HEADER.as_bytes() {
+            return vec![Layout::Builtin];
+        }
         if line == busybox::HEADER {
             return vec![Layout::Busybox];
         }
@@ -44,7 +48,7 @@ impl Layout {
         match self {
             Layout::Procps(columns) => columns.shows_from(),
             Layout::Uutils(_) => false,
-            Layout::Bsd(_) | Layout::Busybox | Layout::Toybox => true,
+            Layout::Bsd(_) | Layout::Builtin | Layout::Busybox | Layout::Toybox => true,
         }
     }
 
@@ -66,6 +70,8 @@ impl Layout {
             Layout::Procps(columns) => columns.row(line),
             Layout::Uutils(columns) => columns.row(line),
             Layout::Bsd(columns) => columns.row(line),
+            // It knows which are terminals.
+            Layout::Builtin => return builtin::row(line),
             Layout::Busybox => busybox::row(line),
             Layout::Toybox => toybox::row(line),
         }?;

@@ -104,7 +104,7 @@ impl Columns {
             None
         };
         cursor.blanks(self.before_what).ok_or(Column::What)?;
-        Ok(Row { user, tty, from, login, idle, cpu, what: Some(cursor.0) })
+        Ok(Row { user, tty, from, login, idle, cpu, logind: None, what: Some(cursor.0) })
     }
 }
 

@@ -19,8 +19,25 @@ pub struct Row<'a> {
     pub idle: Option<Elapsed>,
     /// JCPU; `None` where it is not shown or not known, and where TTY is no terminal.
     pub cpu: Option<Elapsed>,
+    /// What logind tells; `None` from other programs than the built-in `w`, and from utmp.
+    pub logind: Option<Logind<'a>>,
     /// WHAT; `None` where it is not shown, empty where there is nothing in it.
     pub what: Option<&'a [u8]>,
+}
+
+/// What logind tells of a session, besides what every `w` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logind<'a> {
+    /// REMOTE: whether the user is at another host; `None` if logind does not say.
+    pub remote: Option<bool>,
+    /// CLASS, such as `user`. Never empty.
+    pub class: &'a [u8],
+    /// TYPE: `tty`, `x11`, `wayland`, `web` or `unspecified`.
+    pub kind: &'a [u8],
+    /// SERVICE: the name for PAM of the program that logged in, such as `sshd`.
+    pub service: &'a [u8],
+    /// SEAT: `seat0` for a display and keyboard; empty elsewhere.
+    pub seat: &'a [u8],
 }
 
 /// A column, in the order of the programs that share a header.
@@ -30,10 +47,14 @@ pub(super) enum Column {
     Tty,
     From,
     Login,
+    /// The built-in's, in Unix seconds.
+    UnixLogin,
     Idle,
     Time,
     Jcpu,
     Pcpu,
+    /// The built-in's five columns that logind fills.
+    Logind,
     What,
 }
 
@@ -47,10 +68,12 @@ impl fmt::Display for Column {
             Column::Tty => "TTY",
             Column::From => "FROM",
             Column::Login => "LOGIN@",
+            Column::UnixLogin => "LOGIN",
             Column::Idle => "IDLE",
             Column::Time => "TIME",
             Column::Jcpu => "JCPU",
             Column::Pcpu => "PCPU",
+            Column::Logind => "REMOTE to SEAT",
             Column::What => "WHAT",
         })
     }

@@ -30,6 +30,7 @@ pub(super) fn row(line: &[u8]) -> RowResult<'_> {
         login: Some(login),
         idle: None,
         cpu: None,
+        logind: None,
         what: None,
     })
 }

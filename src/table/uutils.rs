@@ -71,6 +71,7 @@ impl Columns {
             login: None,
             idle,
             cpu,
+            logind: None,
             what: Some(rest.0.as_bytes()),
         })
     }
