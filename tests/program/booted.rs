@@ -67,6 +67,10 @@ fn the_unit_serves_restarts_and_stops(suite: &str) {
             .unwrap();
     assert!(documented.contains(&format!("rates its unit {figure} ")), "{score}");
 
+    machine.says(&format!("echo ARGS='--metrics.endpoint=/in-args' >>/etc/default/{NAME}"));
+    machine.says(&format!("systemctl restart {NAME}"));
+    assert_eq!(machine.get("/in-args").status, 200);
+
     let killed = unit(&machine, "MainPID");
     machine.says(&format!("kill -9 {killed}"));
     until("the restart", || {

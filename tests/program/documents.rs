@@ -432,11 +432,12 @@ fn the_program_starts_from_a_clone() {
     assert!(text("docs/install.md").contains(address));
 }
 
-/// Makes the folder in which the documents' commands run: a clone with those files of the release
-/// that a user of this host downloads.
+/// Makes the folder in which the documents' commands run: a clone with what `cargo build
+/// --release` makes there, and with those files of the release that a user of this host downloads.
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");
-    fs::create_dir(&clone).unwrap();
+    fs::create_dir_all(clone.join("target/release")).unwrap();
+    fs::copy(PROGRAM, clone.join("target/release").join(env!("CARGO_PKG_NAME"))).unwrap();
     let mut copy = Command::new("cp");
     copy.arg("-r").arg(Path::new(ROOT).join("contrib"));
     copy.arg(release::file("-", "-x86_64-unknown-linux-musl"));

@@ -23,7 +23,7 @@ const TARGETS: [&str; 4] = [
 ];
 
 /// What both kinds of package install.
-const INSTALLED: [&str; 15] = [
+const INSTALLED: [&str; 17] = [
     "/etc/default/prometheus-what-active-users-exporter",
     "/usr/bin/prometheus-what-active-users-exporter",
     "/usr/lib/systemd/system/prometheus-what-active-users-exporter.service",
@@ -32,6 +32,8 @@ const INSTALLED: [&str; 15] = [
     "/usr/share/doc/prometheus-what-active-users-exporter/examples/local-users.nft",
     "/usr/share/doc/prometheus-what-active-users-exporter/examples/prometheus-fleet.yml",
     "/usr/share/doc/prometheus-what-active-users-exporter/examples/prometheus.yml",
+    "/usr/share/doc/prometheus-what-active-users-exporter/examples/tls.conf",
+    "/usr/share/doc/prometheus-what-active-users-exporter/examples/web.yml",
     "/usr/share/doc/prometheus-what-active-users-exporter/examples/what.conf",
     "/usr/share/doc/prometheus-what-active-users-exporter/migrating-from-node.md",
     "/usr/share/man/man1/prometheus-what-active-users-exporter.1.gz",
@@ -48,6 +50,11 @@ pub fn folder_of_files() -> PathBuf {
 /// The file of the release whose name begins and ends so.
 pub fn file(begin: &str, end: &str) -> PathBuf {
     folder_of_files().join(format!("{NAME}{begin}{VERSION}{end}"))
+}
+
+/// The program for a target that the packages hold.
+fn with_tls(target: &str) -> PathBuf {
+    file("-", &format!("-{target}-tls"))
 }
 
 fn says(command: &mut Command) -> String {
@@ -109,7 +116,7 @@ fn it_has_these_files_and_their_sums() {
 #[test]
 #[ignore = "needs EXPORTER_RELEASE and Debian's lintian"]
 fn the_debs_hold_what_they_should_and_lintian_finds_no_fault() {
-    for arch in ["amd64", "arm64", "armhf", "riscv64"] {
+    for (arch, target) in ["amd64", "arm64", "armhf", "riscv64"].into_iter().zip(TARGETS) {
         let deb = file("_", &format!("-1_{arch}.deb"));
         let root = folder();
         says(Command::new("dpkg-deb").arg("--raw-extract").args([&deb, &root]));
@@ -128,7 +135,10 @@ fn the_debs_hold_what_they_should_and_lintian_finds_no_fault() {
             assert!(control.lines().any(|other| other == line), "{line}: {control}");
         }
         let unit = read(INSTALLED[2].trim_start_matches('/'));
-        assert!(unit.contains(&format!("\nExecStart={}\n", INSTALLED[1])), "{unit}");
+        assert!(unit.contains(&format!("\nExecStart={} $ARGS\n", INSTALLED[1])), "{unit}");
+
+        let program = fs::read(root.join(INSTALLED[1].trim_start_matches('/'))).unwrap();
+        assert!(program == fs::read(with_tls(target)).unwrap(), "{arch}");
 
         let mut lintian = Command::new("lintian");
         says(lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(&deb));
@@ -191,6 +201,8 @@ fn the_rpm_is_installed_upgraded_and_removed() {
     expected.insert(format!("/usr/share/licenses/{NAME}/LICENSE"));
     assert_eq!(listed, expected);
     assert!(rpm(&["--verify", "--nodeps", NAME]).stdout.is_empty());
+    let program = root.join(INSTALLED[1].trim_start_matches('/'));
+    assert!(fs::read(program).unwrap() == fs::read(with_tls(TARGETS[0])).unwrap());
     let version = says(Command::new("chroot").arg(&root).args([INSTALLED[1], "--version"]));
     assert!(version.contains(VERSION), "{version}");
 
@@ -266,6 +278,23 @@ fn the_same_commit_gives_the_same_bits() {
         }
     }
     assert_eq!(compared, 7);
+}
+
+#[test]
+#[ignore = "needs what contrib/release needs"]
+fn what_is_missing_ends_it_with_a_message_and_no_file() {
+    for (compiler, target, message) in [
+        ("no-such-compiler", TARGETS[0], "there is no no-such-compiler"),
+        ("clang", "wasm32-unknown-unknown", "the compiler has no library for wasm32"),
+    ] {
+        let folder = folder();
+        let mut make = Command::new("contrib/release");
+        let output = make.arg(&folder).arg(target).env("CC", compiler).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.lines().last().unwrap().contains(message), "{said}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
 }
 
 /// Within a twentieth, so that they are right but need no change with each line of code.
