@@ -15,6 +15,8 @@ mod incoming;
 mod inner;
 mod limits;
 mod listener;
+#[cfg(feature = "tls")]
+mod network;
 mod reply;
 mod request;
 mod stream;

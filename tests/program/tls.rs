@@ -17,6 +17,7 @@
 
 mod admission;
 mod attacks;
+mod chains;
 mod ciphers;
 mod client;
 mod documents;

@@ -1,39 +1,36 @@
 //! Client certificates: which clients `client_auth_type`, `client_ca_file` and
 //! `client_allowed_sans` let in.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{
-        CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-    },
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, UnixTime},
     server::{
-        NoClientAuth, WebPkiClientVerifier,
+        NoClientAuth,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
 use x509_cert::{
     Certificate,
-    der::{
-        Decode,
-        oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH},
-    },
-    ext::pkix::{ExtendedKeyUsage, SubjectAltName, name::GeneralName},
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::config::{ClientAuth, Tls};
+use super::{
+    authorities::Authorities,
+    config::{ClientAuth, Tls},
+    pem::Pem,
+};
 
 #[derive(Debug)]
 struct Clients {
     mandatory: bool,
-    /// Verifies the chain of certificates; `None` if any certificate is accepted.
-    chain: Option<Arc<dyn ClientCertVerifier>>,
-    authorities: Vec<CertificateDer<'static>>,
+    /// `None` if any certificate is accepted.
+    authorities: Option<Authorities>,
     /// If there are any, a client must have one of them.
     names: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -42,51 +39,31 @@ struct Clients {
 /// What verifies the clients' certificates.
 ///
 /// # Errors
-/// An authority is missing, or not used.
+/// An authority is missing, or not used; the error names the key.
 pub(super) fn verifier(
     tls: &Tls,
-    authorities: Option<Vec<CertificateDer<'static>>>,
-    provider: &Arc<CryptoProvider>,
+    authorities: Option<&Pem>,
+    algorithms: WebPkiSupportedAlgorithms,
 ) -> Result<Arc<dyn ClientCertVerifier>> {
+    let kind = tls.client_auth_type.unwrap_or_default();
     let names = tls.client_allowed_sans.clone();
-    let (mandatory, verified) = match tls.client_auth_type.unwrap_or(ClientAuth::NoClientCert) {
-        ClientAuth::NoClientCert => {
-            ensure!(
-                authorities.is_none() && names.is_none(),
-                "client_auth_type: expected RequireAndVerifyClientCert where there is a client_ca or client_allowed_sans"
-            );
-            return Ok(Arc::new(NoClientAuth));
+    let certificates = authorities.map(Pem::certificates).transpose()?;
+    if let ClientAuth::NoClientCert = kind {
+        let unused = authorities.map(|authorities| authorities.key);
+        if let Some(key) = unused.or(names.map(|_| "client_allowed_sans")) {
+            bail!("client_auth_type: expected RequireAndVerifyClientCert, because there is {key}");
         }
-        ClientAuth::RequestClientCert => (false, false),
-        ClientAuth::RequireAnyClientCert => (true, false),
-        ClientAuth::VerifyClientCertIfGiven => (false, true),
-        ClientAuth::RequireAndVerifyClientCert => (true, true),
-    };
-    let authorities = authorities.unwrap_or_default();
-    let chain = if verified {
-        Some(chain_verifier(&authorities, provider).context("client_ca_file")?)
+        return Ok(Arc::new(NoClientAuth));
+    }
+    // A client without a certificate has none of the names.
+    let mandatory = kind.requires() || names.is_some();
+    let authorities = if kind.verifies() {
+        let key = authorities.map_or("client_ca_file", |authorities| authorities.key);
+        Some(Authorities::new(certificates.unwrap_or_default(), algorithms.all).context(key)?)
     } else {
         None
     };
-    let algorithms = provider.signature_verification_algorithms;
-    // A client without a certificate has none of the names.
-    let mandatory = mandatory || names.is_some();
-    Ok(Arc::new(Clients { mandatory, chain, authorities, names, algorithms }))
-}
-
-fn chain_verifier(
-    authorities: &[CertificateDer<'static>],
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>> {
-    if authorities.is_empty() {
-        bail!("expected a certificate to verify clients by");
-    }
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone())?;
-    }
-    let provider = Arc::clone(provider);
-    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?)
+    Ok(Arc::new(Clients { mandatory, authorities, names, algorithms }))
 }
 
 impl ClientCertVerifier for Clients {
@@ -95,7 +72,7 @@ impl ClientCertVerifier for Clients {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
+        self.authorities.as_ref().map_or(&[], Authorities::names)
     }
 
     fn verify_client_cert(
@@ -105,13 +82,8 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let read = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-        if let Some(chain) = &self.chain {
-            // One that signed itself, as `openssl req -x509` makes it, is authority and client in
-            // one, which webpki does not allow.
-            let is_authority = self.authorities.iter().any(|authority| authority == certificate);
-            if !(is_authority && may_be_client(&read, now)) {
-                chain.verify_client_cert(certificate, intermediates, now)?;
-            }
+        if let Some(authorities) = &self.authorities {
+            authorities.verify(certificate, intermediates, now)?;
         }
         match &self.names {
             Some(allowed) if !names(&read).iter().any(|name| allowed.contains(name)) => {
@@ -142,22 +114,6 @@ impl ClientCertVerifier for Clients {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// Whether it is valid now, and for clients or for everything.
-fn may_be_client(certificate: &Certificate, now: UnixTime) -> bool {
-    let now = Duration::from_secs(now.as_secs());
-    let validity = certificate.tbs_certificate().validity();
-    let (begin, end) =
-        (validity.not_before.to_unix_duration(), validity.not_after.to_unix_duration());
-    let for_clients = match certificate.tbs_certificate().get_extension::<ExtendedKeyUsage>() {
-        Ok(None) => true,
-        Ok(Some((_, usage))) => {
-            usage.0.iter().any(|usage| [ID_KP_CLIENT_AUTH, ANY_EXTENDED_KEY_USAGE].contains(usage))
-        }
-        Err(_) => false,
-    };
-    (begin..=end).contains(&now) && for_clients
 }
 
 /// The subject alternative names that exporter-toolkit compares.

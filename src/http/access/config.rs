@@ -2,19 +2,19 @@
 //! `docs/web-configuration.md`). An unknown key, or a value that is not supported, is an error that
 //! names the key.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-
-use super::{Rules, files::Files, passwords::Passwords, tls};
+use yaml_serde::Value;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct File {
-    tls_server_config: Option<Tls>,
+pub(super) struct File {
+    pub(super) tls_server_config: Option<Tls>,
     http_server_config: Option<Http>,
-    basic_auth_users: Option<BTreeMap<String, String>>,
+    /// User names and bcrypt hashes.
+    pub(super) basic_auth_users: Option<BTreeMap<String, String>>,
     rate_limit: Option<RateLimit>,
 }
 
@@ -37,8 +37,9 @@ pub(super) struct Tls {
     pub(super) curve_preferences: Option<Vec<Curve>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, Deserialize)]
 pub(super) enum ClientAuth {
+    #[default]
     #[serde(alias = "")]
     NoClientCert,
     RequestClientCert,
@@ -78,42 +79,76 @@ struct RateLimit {
     _burst: Option<u64>,
 }
 
-/// Reads the file and those that it names.
-///
-/// # Errors
-/// One can't be read or used.
-pub(super) fn read(path: &Path, files: &mut Files) -> Result<Rules> {
-    let text = String::from_utf8(files.read(path)?).context("it is not UTF-8")?;
-    let file: File = yaml_serde::from_str(&text)?;
-    let interval = file.rate_limit.unwrap_or_default().interval.unwrap_or_default();
-    ensure!(
-        matches!(interval.as_str(), "" | "0" | "0s"),
-        "rate_limit.interval: not supported; leave it out"
-    );
-    let tls = file.tls_server_config.unwrap_or_default();
-    let folder = path.parent().unwrap_or(Path::new(""));
-    Ok(Rules {
-        tls: tls::server(&tls, folder, files).context("tls_server_config")?,
-        passwords: Passwords::new(file.basic_auth_users.unwrap_or_default())?,
-        fields: fields(file.http_server_config.unwrap_or_default().headers.unwrap_or_default())?,
-    })
+impl File {
+    /// # Errors
+    /// It is not YAML, has an unknown key, or asks for what is not supported.
+    pub(super) fn parse(text: Vec<u8>) -> Result<File> {
+        let text = String::from_utf8(text).context("it is not UTF-8")?;
+        let file: File = yaml_serde::from_str(&text)?;
+        // Refuses a user who is there twice, of whom the above takes the last one.
+        yaml_serde::from_str::<Value>(&text)?;
+        let limit = file.rate_limit.as_ref();
+        let interval = limit.and_then(|limit| limit.interval.as_deref()).unwrap_or_default();
+        ensure!(
+            matches!(interval, "" | "0" | "0s"),
+            "rate_limit.interval: not supported; leave it out"
+        );
+        Ok(file)
+    }
+
+    /// The header fields that every answer gets, each with its line end.
+    ///
+    /// # Errors
+    /// A field or its value is not supported.
+    pub(super) fn fields(&self) -> Result<Vec<String>> {
+        let headers = self.http_server_config.as_ref().and_then(|http| http.headers.as_ref());
+        headers.into_iter().flatten().map(|(name, value)| field(name, value)).collect()
+    }
 }
 
-/// The header fields that every answer gets.
-fn fields(headers: BTreeMap<String, String>) -> Result<Vec<String>> {
-    let line = |(name, value): (String, String)| {
-        let allowed = match name.as_str() {
-            "Content-Security-Policy" | "X-XSS-Protection" | "Strict-Transport-Security" => &[][..],
-            "X-Frame-Options" => &["deny", "sameorigin"],
-            "X-Content-Type-Options" => &["nosniff"],
-            _ => return Err(anyhow!("http_server_config.headers.{name}: not supported")),
-        };
-        let fits = allowed.is_empty() || allowed.contains(&value.as_str());
-        ensure!(
-            fits && !value.contains(char::is_control),
-            "http_server_config.headers.{name}: {value:?} is not supported"
-        );
-        Ok(format!("{name}: {value}\r\n"))
+impl Tls {
+    /// What it demands of each connection.
+    pub(super) fn demands(&self) -> Vec<&'static str> {
+        let kind = self.client_auth_type.unwrap_or_default();
+        let demands = [
+            (kind.requires(), "client_auth_type (a certificate is required)"),
+            (kind.verifies(), "client_auth_type (a certificate is verified)"),
+            (self.client_allowed_sans.is_some(), "client_allowed_sans"),
+            (self.min_version == Some(Version::TLS13), "min_version: TLS13"),
+            (is_some(&self.cipher_suites), "cipher_suites"),
+            (is_some(&self.curve_preferences), "curve_preferences"),
+        ];
+        demands.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect()
+    }
+}
+
+fn is_some<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+impl ClientAuth {
+    /// Whether a client must show a certificate.
+    pub(super) fn requires(self) -> bool {
+        matches!(self, ClientAuth::RequireAnyClientCert | ClientAuth::RequireAndVerifyClientCert)
+    }
+
+    /// Whether a certificate that a client shows must be of the authorities.
+    pub(super) fn verifies(self) -> bool {
+        matches!(self, ClientAuth::VerifyClientCertIfGiven | ClientAuth::RequireAndVerifyClientCert)
+    }
+}
+
+fn field(name: &str, value: &str) -> Result<String> {
+    let allowed = match name {
+        "Content-Security-Policy" | "X-XSS-Protection" | "Strict-Transport-Security" => &[][..],
+        "X-Frame-Options" => &["deny", "sameorigin"],
+        "X-Content-Type-Options" => &["nosniff"],
+        _ => bail!("http_server_config.headers.{name}: not supported"),
     };
-    headers.into_iter().map(line).collect()
+    let fits = allowed.is_empty() || allowed.contains(&value);
+    ensure!(
+        fits && !value.contains(char::is_control),
+        "http_server_config.headers.{name}: {value:?} is not supported"
+    );
+    Ok(format!("{name}: {value}\r\n"))
 }

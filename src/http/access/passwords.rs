@@ -1,12 +1,11 @@
 //! Passwords of HTTP's basic authentication (RFC 7617), against bcrypt hashes. Each takes 50 ms or
-//! more, so a password that was right is remembered, and others are checked one at a time. The time
-//! that this takes does not reveal whether there is such a user.
+//! more, so a password that was right is remembered. The time that a check takes does not reveal
+//! whether there is such a user.
 
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Result, anyhow, ensure};
@@ -16,23 +15,13 @@ use ring::{
     rand::SystemRandom,
 };
 
-use crate::{
-    http::{
-        limits::{MAX_CHECKS, MAX_CHECKS_OF_CLIENT},
-        request::{Refusal, SERVICE_UNAVAILABLE, UNAUTHORIZED},
-    },
-    lock::locked,
-};
+use crate::http::request::{Refusal, UNAUTHORIZED};
 
 /// The users of the file. If there are none, no password is needed.
 pub(super) struct Passwords {
-    users: BTreeMap<String, User>,
-    /// Only for these users, so that the tags are of no use elsewhere.
+    users: BTreeMap<String, Arc<User>>,
+    /// Only this process has it, so that the tags are of no use elsewhere.
     key: Key,
-    /// Held while a password is checked.
-    turn: Mutex<()>,
-    /// The clients whose passwords are being checked or wait for it.
-    waiting: Mutex<Vec<IpAddr>>,
     /// Chooses the user whose hash stands in for that of an unknown user.
     stand_in: RandomState,
 }
@@ -44,55 +33,63 @@ struct User {
 }
 
 impl Passwords {
+    /// Without users.
+    ///
     /// # Errors
-    /// A hash is not one of bcrypt, or the system has no random numbers.
-    pub(super) fn new(users: BTreeMap<String, String>) -> Result<Passwords> {
-        let user = |(name, hash): (String, String)| {
+    /// The system has no random numbers.
+    pub(super) fn new() -> Result<Passwords> {
+        let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
+        let key = key.map_err(|_| anyhow!("the system has no random numbers"))?;
+        Ok(Passwords { users: BTreeMap::new(), key, stand_in: RandomState::new() })
+    }
+
+    /// Those of these users, with their hashes, instead. A password stays remembered if its user had
+    /// the same hash before.
+    ///
+    /// # Errors
+    /// A hash is not one of bcrypt.
+    pub(super) fn with_users(&self, users: &BTreeMap<String, String>) -> Result<Passwords> {
+        let user = |(name, hash): (&String, &String)| {
             let cost = hash.parse().map_or(0, |parts: bcrypt::HashParts| parts.get_cost());
             ensure!(
                 (4..=31).contains(&cost),
                 "basic_auth_users.{name}: expected a bcrypt hash, as htpasswd -nBC 10 prints it"
             );
-            Ok((name, User { hash, right: OnceLock::new() }))
+            let before = self.users.get(name).filter(|before| before.hash == *hash);
+            let new = || Arc::new(User { hash: hash.clone(), right: OnceLock::new() });
+            Ok((name.clone(), before.map_or_else(new, Arc::clone)))
         };
-        let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
-        Ok(Passwords {
-            users: users.into_iter().map(user).collect::<Result<_>>()?,
-            key: key.map_err(|_| anyhow!("the system has no random numbers"))?,
-            turn: Mutex::default(),
-            waiting: Mutex::default(),
-            stand_in: RandomState::new(),
-        })
+        let users = users.iter().map(user).collect::<Result<_>>()?;
+        Ok(Passwords { users, key: self.key.clone(), stand_in: self.stand_in.clone() })
     }
 
-    /// Checks the value of an `Authorization` field.
+    /// Admits or refuses a request at once by its `Authorization` field; `None` if its password has
+    /// to be checked.
+    pub(super) fn known(&self, authorization: &str) -> Option<Result<(), Refusal>> {
+        if self.users.is_empty() {
+            return Some(Ok(()));
+        }
+        let Some((name, password)) = credentials(authorization) else {
+            return Some(Err(UNAUTHORIZED));
+        };
+        let user = self.users.get(&name)?;
+        self.was_right(user, &password).then_some(Ok(()))
+    }
+
+    /// Checks the password of an `Authorization` field, which takes long.
     ///
     /// # Errors
-    /// The user is unknown, the password wrong, or too many wait already.
-    pub(super) fn check(&self, authorization: &str, client: IpAddr) -> Result<(), Refusal> {
-        if self.users.is_empty() {
-            return Ok(());
+    /// The user is unknown or the password wrong.
+    pub(super) fn check(&self, authorization: &str) -> Result<(), Refusal> {
+        // Another request may have brought the same password meanwhile.
+        if let Some(known) = self.known(authorization) {
+            return known;
         }
         let (name, password) = credentials(authorization).ok_or(UNAUTHORIZED)?;
         let known = self.users.get(&name);
         let number = self.stand_in.hash_one(&name) % self.users.len() as u64;
         let user = known.or(self.users.values().nth(number as usize)).ok_or(UNAUTHORIZED)?;
-        let was_right = || {
-            let tag = user.right.get().filter(|_| known.is_some());
-            tag.is_some_and(|tag| hmac::verify(&self.key, &password, tag.as_ref()).is_ok())
-        };
-        if was_right() {
-            return Ok(());
-        }
-        if !self.enter(client) {
-            return Err(SERVICE_UNAVAILABLE);
-        }
-        let is_right = {
-            let _turn = locked(&self.turn);
-            // Another connection may have checked the same password meanwhile.
-            was_right() || bcrypt::verify(&password, &user.hash).unwrap_or(false)
-        };
-        self.leave(client);
+        let is_right = bcrypt::verify(&password, &user.hash).unwrap_or(false);
         if !(is_right && known.is_some()) {
             return Err(UNAUTHORIZED);
         }
@@ -100,29 +97,8 @@ impl Passwords {
         Ok(())
     }
 
-    /// Enters a client whose password is to be checked, if there is room. Each client gets so
-    /// little that one which guesses does not keep the others out.
-    fn enter(&self, client: IpAddr) -> bool {
-        let client = network(client);
-        let mut waiting = locked(&self.waiting);
-        let own = waiting.iter().filter(|&&other| other == client).count();
-        let has_room = waiting.len() < MAX_CHECKS && own < MAX_CHECKS_OF_CLIENT;
-        waiting.extend(has_room.then_some(client));
-        has_room
-    }
-
-    fn leave(&self, client: IpAddr) {
-        let mut waiting = locked(&self.waiting);
-        let place = waiting.iter().position(|&other| other == network(client));
-        place.map(|place| waiting.swap_remove(place));
-    }
-}
-
-/// The first 64 bits of an IPv6 address, because a client can choose the others.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    fn was_right(&self, user: &User, password: &[u8]) -> bool {
+        user.right.get().is_some_and(|tag| hmac::verify(&self.key, password, tag.as_ref()).is_ok())
     }
 }
 
@@ -139,25 +115,45 @@ fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
 mod tests {
     use super::*;
 
-    fn v6(network: u16, last: u16) -> IpAddr {
-        IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, last])
+    const RIGHT: &str = "Basic YWxpY2U6b3BlbiBzZXNhbWU=";
+    const WRONG: &str = "Basic YWxpY2U6bm90aGluZw==";
+
+    fn hash(password: &str) -> String {
+        bcrypt::hash(password, 4).unwrap_or_default()
+    }
+
+    fn passwords(before: &Passwords, name: &str, hash: &str) -> Result<Passwords> {
+        before.with_users(&BTreeMap::from([(name.to_owned(), hash.to_owned())]))
+    }
+
+    fn is_remembered(passwords: &Passwords) -> bool {
+        matches!(passwords.known(RIGHT), Some(Ok(())))
     }
 
     #[test]
-    fn a_few_of_each_client_are_checked_or_wait() -> Result<()> {
-        let passwords = Passwords::new(BTreeMap::new())?;
-        let v4 = |last: u8| IpAddr::from([192, 0, 2, last]);
-        for number in 0..MAX_CHECKS_OF_CLIENT as u16 {
-            assert!(passwords.enter(v4(1)) && passwords.enter(v6(0, number)));
+    fn a_password_stays_remembered_while_its_hash_is_the_same() -> Result<()> {
+        let [hash, again, other] = ["open sesame", "open sesame", "another"].map(hash);
+        let first = passwords(&Passwords::new()?, "alice", &hash)?;
+        // Read again while the first password is being checked.
+        let second = passwords(&first, "alice", &hash)?;
+        assert!(!is_remembered(&first) && first.check(RIGHT).is_ok());
+        assert!(first.check(WRONG).is_err() && first.known(WRONG).is_none());
+        assert!(is_remembered(&first) && is_remembered(&second));
+        for (name, hash) in [("alice", &again), ("alice", &other), ("bob", &hash)] {
+            assert!(!is_remembered(&passwords(&second, name, hash)?), "{name}");
         }
-        assert!(!passwords.enter(v4(1)) && !passwords.enter(v6(0, 999)));
-        assert!(passwords.enter(v4(2)) && passwords.enter(v6(1, 0)));
-        for left in [v4(1), v6(0, 999)] {
-            passwords.leave(left);
-            assert!(passwords.enter(left) && !passwords.enter(left), "{left}");
-        }
-        let more = (10..=u8::MAX).filter(|&last| passwords.enter(v4(last)));
-        assert_eq!(more.count(), MAX_CHECKS - 2 * MAX_CHECKS_OF_CLIENT - 2);
+        assert!(passwords(&second, "alice", &other)?.check(RIGHT).is_err());
+        assert!(passwords(&second, "bob", &hash)?.check(RIGHT).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_needs_no_check_is_known() -> Result<()> {
+        let none = Passwords::new()?;
+        assert!(matches!(none.known(""), Some(Ok(()))) && none.check("").is_ok());
+        let some = passwords(&none, "alice", &hash("open sesame"))?;
+        assert!(matches!(some.known(""), Some(Err(_))) && some.check("").is_err());
+        assert!(some.known(RIGHT).is_none() && some.known("Basic Ym9iOmI=").is_none());
         Ok(())
     }
 

@@ -2,11 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use rustls::{
     NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::NoServerSessionStorage,
     version::{TLS12, TLS13},
 };
@@ -15,6 +14,7 @@ use super::{
     clients,
     config::{Curve, Tls, Version},
     files::Files,
+    pem::Pem,
 };
 
 /// A server that speaks TLS as the file says; `None` if the file asks for no TLS.
@@ -26,37 +26,28 @@ pub(super) fn server(
     folder: &Path,
     files: &mut Files,
 ) -> Result<Option<Arc<ServerConfig>>> {
-    let mut pem = |key: &str, inline: &Option<String>, file: &Option<String>| match (
-        file.as_deref(),
-        inline.as_deref(),
-    ) {
-        (Some(path), _) if !path.is_empty() => {
-            files.read(&folder.join(path)).map(Some).with_context(|| format!("{key}_file"))
-        }
-        (_, Some(text)) if !text.is_empty() => Ok(Some(text.as_bytes().to_vec())),
-        _ => Ok(None),
-    };
-    let certificate = pem("cert", &tls.cert, &tls.cert_file)?;
-    let key = pem("key", &tls.key, &tls.key_file)?;
-    let authorities = pem("client_ca", &tls.client_ca, &tls.client_ca_file)?;
-    if certificate.is_none()
-        && key.is_none()
-        && authorities.is_none()
-        && tls.client_auth_type.is_none()
-    {
+    let mut pem = |inline, file| Pem::read(inline, file, folder, files);
+    let certificate = pem(("cert", tls.cert.as_deref()), ("cert_file", tls.cert_file.as_deref()))?;
+    let key = pem(("key", tls.key.as_deref()), ("key_file", tls.key_file.as_deref()))?;
+    let authorities = pem(
+        ("client_ca", tls.client_ca.as_deref()),
+        ("client_ca_file", tls.client_ca_file.as_deref()),
+    )?;
+    let is_asked = certificate.is_some() || key.is_some() || authorities.is_some();
+    if !is_asked && tls.demands().is_empty() {
         return Ok(None);
     }
-    let certificate =
-        certificates(&certificate.context("cert_file: missing")?).context("cert_file")?;
-    let key = PrivateKeyDer::from_pem_slice(&key.context("key_file: missing")?);
-    let key = key.map_err(|_| anyhow!("key_file: expected a key in PEM"))?;
-    let authorities =
-        authorities.map(|pem| certificates(&pem).context("client_ca_file")).transpose()?;
+    let certificate = certificate.context("cert_file: missing")?;
+    let key = key.context("key_file: missing")?;
     let provider = Arc::new(provider(tls)?);
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(tls)?)?;
-    let config = config.with_client_cert_verifier(clients::verifier(tls, authorities, &provider)?);
-    let mut config = config.with_single_cert(certificate, key).context("cert_file and key_file")?;
+    let algorithms = provider.signature_verification_algorithms;
+    let clients = clients::verifier(tls, authorities.as_ref(), algorithms)?;
+    let config = config.with_client_cert_verifier(clients);
+    let mut config = config
+        .with_single_cert(certificate.certificates()?, key.private_key()?)
+        .with_context(|| format!("{} and {}", certificate.key, key.key))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     // A client that resumes a session does not show its certificate again, but the authority may
@@ -64,13 +55,6 @@ pub(super) fn server(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Some(Arc::new(config)))
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let read = read.map_err(|_| anyhow!("it is not PEM"))?;
-    ensure!(!read.is_empty(), "expected a certificate in PEM");
-    Ok(read)
 }
 
 fn versions(tls: &Tls) -> Result<Vec<&'static SupportedProtocolVersion>> {

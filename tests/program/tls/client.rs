@@ -20,7 +20,8 @@ pub const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Trusts the files' authority, and shows a certificate or none.
+/// Trusts the files' authority, and shows a certificate, with those that lead to its authority, or
+/// none.
 pub struct Client {
     config: Arc<ClientConfig>,
 }
@@ -44,10 +45,10 @@ impl Client {
         let config = match certificate {
             None => config.with_no_client_auth(),
             Some(name) => {
-                let certificate =
-                    CertificateDer::from_pem_file(files.path(&format!("{name}.crt"))).unwrap();
+                let chain = CertificateDer::pem_file_iter(files.path(&format!("{name}.crt")));
+                let chain = chain.unwrap().map(Result::unwrap).collect();
                 let key = PrivateKeyDer::from_pem_file(files.path(&format!("{name}.key"))).unwrap();
-                config.with_client_auth_cert(vec![certificate], key).unwrap()
+                config.with_client_auth_cert(chain, key).unwrap()
             }
         };
         Client { config: Arc::new(config) }

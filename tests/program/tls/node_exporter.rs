@@ -10,6 +10,7 @@ use std::{
 use rustls::version::{TLS12, TLS13};
 
 use super::{
+    chains::{self, CHAINS},
     client::{Client, get},
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
@@ -146,6 +147,19 @@ fn both(web: &str) -> Vec<Option<u16>> {
 
 #[test]
 #[ignore = "needs Debian's prometheus-node-exporter"]
+fn both_find_the_same_chains_to_an_authority() {
+    let files = chains::files();
+    let (ours, theirs) = start(&files);
+    for (client, expected) in CHAINS {
+        let both = [&ours.address, &theirs.address].map(|address| {
+            Client::new(&files, Some(client)).get(address, "/metrics", None).is_ok()
+        });
+        assert_eq!(both, [expected; 2], "{client}: we and node_exporter");
+    }
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus-node-exporter"]
 fn without_tls_both_answer_the_same_logins() {
     let files = Files::new(&users());
     let (ours, theirs) = start(&files);
@@ -178,7 +192,7 @@ fn both_tell_a_client_without_tls_what_is_wrong() {
 #[test]
 #[ignore = "needs Debian's prometheus-node-exporter"]
 fn only_node_exporter_takes_old_certificates_and_unusual_keys() {
-    let files = Files::new(MUTUAL);
+    let files = chains::files();
     let (ours, theirs) = start(&files);
     // rustls would not even show these.
     let is_in = |address: &str, certificate: &str| {
@@ -189,7 +203,7 @@ fn only_node_exporter_takes_old_certificates_and_unusual_keys() {
     };
     let both = |certificate| [&ours.address, &theirs.address].map(|at| is_in(at, certificate));
     assert_eq!(both("rsa"), [true, true]);
-    for certificate in ["old", "p521", "small"] {
+    for certificate in ["old", "p521", "small", "authority", "of_email"] {
         assert_eq!(both(certificate), [false, true], "{certificate}");
     }
 }

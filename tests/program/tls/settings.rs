@@ -1,8 +1,8 @@
 //! The file of `--web.config.file`.
 
 use super::{
-    client::Client,
-    files::{Files, MUTUAL, TLS, hash, users},
+    client::{Client, get},
+    files::{Files, MUTUAL, PASSWORD, TLS, hash, users},
 };
 use crate::harness::{Exporter, FakeW, run};
 
@@ -79,6 +79,10 @@ fn a_file_that_cannot_be_used_is_refused_by_the_name_of_its_key() {
             "tls_server_config: {cert_file: server.crt, key_file: client.key}",
             "tls_server_config: cert_file and key_file: ",
         ),
+        (
+            "basic_auth_users: {alice: x, alice: x}",
+            "basic_auth_users: duplicate entry with key \"alice\"",
+        ),
         ("basic_auth_users: {", "did not find expected node content at line"),
         ("rate_limit:\nrate_limit:", "duplicate field `rate_limit`"),
         ("basic_auth_users", "invalid type: string \"basic_auth_users\", expected"),
@@ -91,14 +95,14 @@ fn a_file_that_cannot_be_used_is_refused_by_the_name_of_its_key() {
 
 #[test]
 fn a_key_of_tls_that_cannot_be_used_is_named_too() {
-    let authority = "client_auth_type: expected RequireAndVerifyClientCert where there is a client_ca or client_allowed_sans";
+    let expected_type = "client_auth_type: expected RequireAndVerifyClientCert, because there is";
     for (more, expected) in [
         (
             "client_auth_type: Sometimes",
             "tls_server_config.client_auth_type: unknown variant `Sometimes`, expected one of",
         ),
-        ("client_ca_file: ca.crt", authority),
-        ("client_allowed_sans: [a]", authority),
+        ("client_ca_file: ca.crt", &format!("{expected_type} client_ca_file")),
+        ("client_allowed_sans: [a]", &format!("{expected_type} client_allowed_sans")),
         (
             "client_auth_type: RequireAndVerifyClientCert",
             "client_ca_file: expected a certificate to verify clients by",
@@ -133,14 +137,76 @@ fn a_key_of_tls_that_cannot_be_used_is_named_too() {
     }
 }
 
+/// The same value, in the file itself or in a file of its own.
 #[test]
-fn files_of_other_exporters_are_taken() {
-    let hash = hash();
+fn the_key_that_was_written_is_the_one_that_is_named() {
+    let both = |more: &str| format!("{TLS}  client_auth_type: RequireAndVerifyClientCert\n{more}");
+    let pem = |name: &str| {
+        let text = std::fs::read_to_string(Files::new("").path(name)).unwrap();
+        format!("|\n    {}", text.replace('\n', "\n    "))
+    };
+    let (server, server_key) = (pem("server.crt"), pem("server.key"));
+    let other_key = pem("client.key");
+    let mismatched = format!("tls_server_config:\n  cert: {server}\n  key: {other_key}\n");
+    for (web, expected) in [
+        (
+            "tls_server_config: {cert: x, key_file: server.key}",
+            "cert: expected a certificate in PEM",
+        ),
+        ("tls_server_config: {cert_file: server.crt, key: x}", "key: expected a key in PEM"),
+        (&both("  client_ca: x\n"), "client_ca: expected a certificate in PEM"),
+        (&both("  client_ca_file: ca.key\n"), "client_ca_file: expected a certificate in PEM"),
+        (
+            &both("  client_ca: x\n").replace("RequireAndVerifyClientCert", "NoClientCert"),
+            "client_ca: expected a certificate in PEM",
+        ),
+        (
+            &format!("{TLS}  client_ca: {server}\n"),
+            "client_auth_type: expected RequireAndVerifyClientCert, because there is client_ca",
+        ),
+        (&mismatched, "cert and key: "),
+        (
+            &format!("tls_server_config:\n  cert_file: client.crt\n  key: {server_key}\n"),
+            "cert_file and key: ",
+        ),
+    ] {
+        let said = complaint(web);
+        assert!(said.starts_with(&format!("tls_server_config: {expected}")), "{web}: {said}");
+        assert!(!expected.ends_with("client_ca") || said.ends_with(expected), "{web}: {said}");
+    }
+}
+
+/// The file that its writer has not finished looks like that, and a file with a forgotten value.
+#[test]
+fn a_file_that_demands_nothing_is_refused() {
     for web in [
         "",
         "# nothing\n",
         "tls_server_config:\nbasic_auth_users:\n",
         "tls_server_config: {}\nhttp_server_config: {http2: false}\nbasic_auth_users: {}\nrate_limit: {interval: 0s, burst: 0}",
+        "tls_server_config: {client_auth_type: NoClientCert, max_version: TLS13, cert_file: ''}",
+        "http_server_config: {headers: {X-Frame-Options: deny}}",
+    ] {
+        assert_eq!(
+            complaint(web),
+            "expected tls_server_config or basic_auth_users; without them, it demands nothing",
+            "{web}"
+        );
+    }
+    // What demands TLS gets it, or an error.
+    for web in ["min_version: TLS13", "client_allowed_sans: [a]", "curve_preferences: [X25519]"] {
+        let web = format!("tls_server_config: {{{web}}}\n{}", users());
+        assert_eq!(complaint(&web), "tls_server_config: cert_file: missing", "{web}");
+    }
+}
+
+#[test]
+fn files_of_other_exporters_are_taken() {
+    let hash = hash();
+    for web in [
+        &format!("tls_server_config: {{}}\nrate_limit: {{interval: 0s, burst: 0}}\n{}", users()),
+        &format!("tls_server_config:\nhttp_server_config: {{http2: false}}\n{}", users()),
+        &format!("{TLS}basic_auth_users:\n"),
         &format!(
             "{MUTUAL}  min_version: TLS12\n  max_version: TLS13\n  prefer_server_cipher_suites: true\n  cipher_suites:\n  - TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\n  - TLS_AES_128_GCM_SHA256\n  curve_preferences: [CurveP256, X25519, CurveP384]\n"
         ),
@@ -180,13 +246,14 @@ fn certificate_and_key_may_stand_in_the_file() {
 
 #[test]
 fn configured_fields_are_in_every_answer_once() {
-    let files = Files::new(
-        "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    X-Content-Type-Options: nosniff\n    Strict-Transport-Security: max-age=1\n",
-    );
+    let files = Files::new(&format!(
+        "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    X-Content-Type-Options: nosniff\n    Strict-Transport-Security: max-age=1\n{}",
+        users()
+    ));
     let fake = FakeW::new("cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &["--web.config.file", &files.web()]);
     for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
-        let answer = exporter.get(path);
+        let answer = exporter.ask(&get(path, Some(("prometheus", PASSWORD))));
         assert_eq!(answer.header("Strict-Transport-Security"), Some("max-age=1"), "{answer:?}");
         for once in [
             "\r\nX-Frame-Options: deny",
