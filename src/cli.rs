@@ -17,7 +17,10 @@ pub use flags::Config;
 use flags::{Arguments, config};
 use variables::Variables;
 
-use crate::about::{NAME, RUSTC, TARGET, TLS, VERSION};
+use crate::{
+    about::{NAME, RUSTC, TARGET, TLS, VERSION},
+    builtin::Extras,
+};
 
 /// What the program is asked to do.
 pub enum Task {
@@ -25,6 +28,8 @@ pub enum Task {
     Serve(Config),
     /// Run `w` once and print the answer.
     Once(Config),
+    /// Print the table of the built-in `w`.
+    W(Extras),
     /// Print this text, the help or the version.
     Print(String),
 }
@@ -38,6 +43,10 @@ pub fn parse(
     arguments: impl Iterator<Item = OsString>,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Task> {
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == "w").is_some() {
+        return Ok(Task::W(arguments::extras(arguments)?));
+    }
     let Some(arguments) = arguments::undotted(arguments)? else {
         return Ok(Task::Print(help::help()));
     };

@@ -10,7 +10,7 @@ use std::{
     io::ErrorKind,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{self, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,17 @@ use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
 
 /// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
+
+/// What is run to get the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The user chose nothing: `w -i`, or what can stand in for it.
+    Default,
+    /// The exporter's own `w`.
+    Builtin,
+    /// The user's command, at least one word.
+    Words(Vec<String>),
+}
 
 /// The environment of `w`, besides `PATH`. `docs/supported-w.md` says what each does.
 pub const ENVIRONMENT: [(&str, &str); 5] = [
@@ -217,11 +228,11 @@ fn says(text: &[u8], words: &str) -> bool {
     text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
-fn command(program: &str, arguments: &[String]) -> Result<Command> {
+fn command(program: &str, arguments: &[String]) -> Result<process::Command> {
     let path = env::var_os("PATH");
     // By its path: to look up a name in a changed environment, std would fork instead of calling
     // posix_spawn.
-    let mut command = Command::new(find(program, path.as_ref())?);
+    let mut command = process::Command::new(find(program, path.as_ref())?);
     command
         .arg0(program)
         .args(arguments)

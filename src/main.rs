@@ -4,15 +4,17 @@
 use std::{
     env,
     io::{ErrorKind, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use what::{
     about::NAME,
-    allocator,
+    allocator, builtin,
     cli::{self, Config, Task},
-    command, exporter,
+    command::{self, Command},
+    exporter,
     exposition::Format,
     log,
 };
@@ -37,6 +39,10 @@ fn run(task: Task) -> Result<ExitCode> {
             print(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::W(extras) => {
+            print(&builtin::table(Path::new("/"), extras)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Once(config) => {
             config.warnings.iter().for_each(|warning| log::warn(warning));
             let answers = exporter::once(&config)?;
@@ -55,8 +61,11 @@ fn run(task: Task) -> Result<ExitCode> {
     }
 }
 
-/// Says at the start that `w` is missing, which otherwise only the first scrape would.
+/// Says at the start that the command is missing, which otherwise only the first scrape would.
 fn warn_if_missing(config: &Config) {
+    if config.command() == Command::Builtin {
+        return;
+    }
     if let Err(error) = command::look_up(&config.w_command) {
         let source = config.source("--w.command");
         log::warn(&format!("{source} {:?}: {error:#}", config.w_command));

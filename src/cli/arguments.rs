@@ -9,6 +9,7 @@ use super::{
     suggestion::instead_of,
     value::utf8,
 };
+use crate::builtin::{self, Extras};
 
 /// Converts the arguments for argh: splits `--flag=value`, replaces the dots, and gives
 /// `--metrics.with-timestamp` its value if it has none. `None` if the help is asked for, whatever
@@ -55,6 +56,20 @@ pub(super) fn undotted(arguments: impl Iterator<Item = OsString>) -> Result<Opti
         undotted.extend([flag.name.replace('.', "-"), value]);
     }
     Ok(Some(undotted))
+}
+
+/// Reads what stands behind the sub-command `w`. The exporter asks for extras; a person asks for
+/// nothing.
+pub(super) fn extras(arguments: impl Iterator<Item = OsString>) -> Result<Extras> {
+    let mut extras = Extras::default();
+    for argument in arguments {
+        match argument.to_str() {
+            Some(builtin::WHAT) => extras.what = true,
+            Some(builtin::UNLISTED) => extras.unlisted = true,
+            _ => bail!("w {argument:?}: expected nothing after w"),
+        }
+    }
+    Ok(extras)
 }
 
 /// Of all flags.

@@ -13,7 +13,12 @@ use super::{
     },
     variables::Variables,
 };
-use crate::{command::DEFAULT_COMMAND, http::Access, metrics::Options, session::CommandShown};
+use crate::{
+    command::{Command, DEFAULT_COMMAND},
+    http::Access,
+    metrics::Options,
+    session::CommandShown,
+};
 
 /// Makes three things from one row per flag: argh's struct, the settings, and the list of flags. A
 /// row's first word must be the flag's name with `_` for `.` and `-`, because argh makes the flag
@@ -79,7 +84,7 @@ flags! {
     scrape_interval: "--scrape.interval" "TIME", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000", duration -> Duration,
         "reuse a result younger than this: milliseconds, or 500ms, 5s, 1m30s, 1h, 1d; 0 runs w for every scrape";
     w_command: "--w.command" "COMMAND", "EXPORTER_W_COMMAND", DEFAULT_COMMAND, command -> String,
-        "command to run, split on whitespace; pipes and quotes do not work";
+        "command to run, split on whitespace; pipes and quotes do not work; or the word builtin, for the exporter's own w";
     w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
         "kill a run of w that takes longer; units as above, longer than 0";
     web_config_file: "--web.config.file" "FILE", "EXPORTER_WEB_CONFIG_FILE", "", web_config -> Option<Access>,
@@ -129,6 +134,15 @@ impl Config {
         }
     }
 
+    /// What is run to get the table.
+    pub fn command(&self) -> Command {
+        match self.w_command.trim() {
+            _ if self.given("--w.command").is_none() => Command::Default,
+            "builtin" => Command::Builtin,
+            words => Command::Words(words.split_ascii_whitespace().map(str::to_owned).collect()),
+        }
+    }
+
     /// Every setting that differs from its default, and where each came from, to be put behind a
     /// sentence; empty if there is none.
     pub fn described(&self) -> String {
@@ -144,7 +158,11 @@ impl Config {
 
     /// The name of the variable that a flag's value came from; otherwise the flag.
     pub fn source<'s>(&'s self, flag: &'s str) -> &'s str {
-        self.given.iter().find(|given| given.flag.name == flag).map_or(flag, |given| &given.source)
+        self.given(flag).map_or(flag, |given| &given.source)
+    }
+
+    fn given(&self, flag: &str) -> Option<&Given> {
+        self.given.iter().find(|given| given.flag.name == flag)
     }
 }
 
@@ -177,4 +195,32 @@ fn setting<T: PartialEq>(
     };
     given.push(Given { flag, source, text, differs: value != default });
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Task, parse},
+        *,
+    };
+
+    #[test]
+    fn the_command_is_the_default_only_where_it_is_not_set() {
+        let words =
+            |words: &[&str]| Command::Words(words.iter().map(|word| (*word).to_owned()).collect());
+        for (set, expected) in [
+            (None, Command::Default),
+            (Some(""), Command::Default),
+            (Some("w -i"), words(&["w", "-i"])),
+            (Some(" builtin "), Command::Builtin),
+            (Some("builtin -i"), words(&["builtin", "-i"])),
+        ] {
+            let variable = set.map(|set| ("EXPORTER_W_COMMAND".into(), set.into()));
+            let command = match parse([].into_iter(), variable.into_iter()) {
+                Ok(Task::Serve(config)) => Some(config.command()),
+                _ => None,
+            };
+            assert_eq!(command, Some(expected), "{set:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::about::NAME;
 /// The text, for a terminal of 80 columns.
 pub(super) fn help() -> String {
     let mut text = format!(
-        "Usage: {NAME} [FLAG [VALUE]]...\n\nExposes logged-in users as Prometheus metrics. Runs w on each scrape.\n\nFlags (--flag value or --flag=value) override environment variables. A variable\ncan also have the name of its flag: EXPORTER_SCRAPE_INTERVAL.\n"
+        "Usage: {NAME} [FLAG [VALUE]]...\n       {NAME} w\n\nExposes logged-in users as Prometheus metrics. Runs w on each scrape.\nThe sub-command w prints the table of the built-in w.\n\nFlags (--flag value or --flag=value) override environment variables. A variable\ncan also have the name of its flag: EXPORTER_SCRAPE_INTERVAL.\n"
     );
     for Flag { name, value, variable, default, help } in FLAGS {
         let _ = writeln!(text, "  {name} {value}");

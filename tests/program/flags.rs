@@ -189,3 +189,16 @@ fn a_list_of_processes_shows_its_name() {
     let name = fs::read_to_string(format!("/proc/{}/comm", exporter.pid())).unwrap();
     assert_eq!(name, "prometheus-what\n");
 }
+
+#[test]
+fn the_sub_command_w_prints_the_table_of_the_built_in_w() {
+    let output = run(&["w"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    // As a system without session files has none.
+    match output.status.code() {
+        Some(0) => assert!(table.starts_with("USER\tTTY\tFROM\tLOGIN\t") && said.is_empty()),
+        Some(1) => assert!(table.is_empty() && said.lines().count() == 1, "{said}"),
+        _ => panic!("{table}{said}"),
+    }
+}

@@ -109,7 +109,9 @@ fn an_unknown_flag_or_a_missing_value_is_named() {
         assert_eq!(complaint(&[flag, "x"], &[]), format!("unknown flag {flag}; see --help"));
     }
     assert_eq!(complaint(&["--foo=1"], &[]), "unknown flag --foo; see --help");
-    assert_eq!(complaint(&["w", "-i"], &[]), "unexpected argument \"w\"; see --help");
+    assert_eq!(complaint(&["who", "-i"], &[]), "unexpected argument \"who\"; see --help");
+    assert_eq!(complaint(&["--once", "w"], &[]), "unexpected argument \"w\"; see --help");
+    assert_eq!(complaint(&["w", "-i"], &[]), "w \"-i\": expected nothing after w");
     assert_eq!(complaint(&["--once=true"], &[]), "--once \"true\": expected no value");
     for arguments in [["--listen.port"].as_slice(), &["--listen.port", "--once"]] {
         assert_eq!(complaint(arguments, &[]), "--listen.port: expected a value after it");
