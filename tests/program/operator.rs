@@ -22,6 +22,10 @@ use crate::harness::{contrib, folder};
 /// The files with rules.
 const RULES: [&str; 3] = ["alerts.yml", "site.yml", "alerts-remote.yml"];
 
+/// The files with promtool's tests of them.
+const TESTS: [&str; 3] =
+    ["alerts_test.yml", "alerts_failing_test.yml", "alerts_without_site_test.yml"];
+
 /// Replaces words in a text. Each of them must occur.
 fn with(text: &str, changes: &[(&str, &str)]) -> String {
     changes.iter().fold(text.to_owned(), |text, (from, to)| {
@@ -30,17 +34,47 @@ fn with(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// A configuration that scrapes every second. It loads all rules, including the optional ones, and
-/// alerts end seconds after their cause instead of minutes.
+/// The same with every duration at a twentieth: a minute is three seconds.
+fn twentieth(settings: &str) -> String {
+    let shorter = |part: &str| {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let (unit, rest) = rest.split_at_checked(1)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        let number: u32 = number.parse().ok()?;
+        rest.starts_with([']', '\n']).then(|| format!("{}ms{rest}", number * seconds * 50))
+    };
+    let parts = settings.split_inclusive([' ', '[']);
+    parts.map(|part| shorter(part).unwrap_or_else(|| part.to_owned())).collect()
+}
+
+/// Uncomments lines: the one that begins like this, and those below that are comments too.
+fn uncommented(text: &str, first: &str) -> String {
+    let indented = text.lines().find(|line| line.trim_start().starts_with(first));
+    let indented = indented.unwrap_or_else(|| panic!("no {first:?} in:\n{text}"));
+    let marked = &indented[..indented.len() - indented.trim_start().len() + "# ".len()];
+    let (before, rest) = text.split_at(text.find(indented).unwrap());
+    let commented: String =
+        rest.split_inclusive('\n').take_while(|line| line.starts_with(marked)).collect();
+    let plain = commented.split_inclusive('\n').map(|line| line.replacen("# ", "", 1));
+    format!("{before}{}{}", plain.collect::<String>(), &rest[commented.len()..])
+}
+
+/// A configuration that scrapes every second. It loads all rules, including the optional ones, at a
+/// twentieth of their durations, and sends alerts to an Alertmanager.
 fn quick(name: &str, changes: &[(&str, &str)]) -> String {
     let folder = folder();
     for file in RULES {
         let rules = contrib(&format!("prometheus/{file}"));
-        let rules = with(&rules, &[("keep_firing_for: 3m", "keep_firing_for: 5s")]);
-        let rules = rules.replace("keep_firing_for: 5m", "keep_firing_for: 9s");
-        fs::write(folder.join(file), rules).unwrap();
+        fs::write(folder.join(file), twentieth(&rules)).unwrap();
     }
     let text = contrib(name).replace("# - alerts-remote.yml", "- alerts-remote.yml");
+    let text = uncommented(&text, "# alerting:");
     let settings = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let settings = settings.map(|line| format!("{line}\n")).collect::<String>();
     let mut settings = with(&settings, &[(": 15s", ": 1s"), (": 10s", ": 1s")]);

@@ -8,35 +8,46 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use super::{RULES, quick, with};
+use super::{RULES, quick, twentieth, with};
 use crate::{
-    harness::{
-        Exporter, FakeW, PATIENCE, TABLE, contrib, folder, program, until, until_ready, within,
-    },
+    harness::{Exporter, FakeW, PATIENCE, contrib, folder, program, until, until_ready, within},
     prometheus::Prometheus,
     sshd::{Sshd, free_port},
 };
+
+/// How the sample sends a mail. In the tests a webhook takes its place.
+const MAIL: &str = "    email_configs:
+      - to: ops@example.com
+        from: alertmanager@example.com
+        smarthost: \"localhost:25\"
+        require_tls: false
+";
 
 /// An Alertmanager that sends its notifications to the test.
 struct Alertmanager {
     process: Child,
     port: u16,
-    notifications: Arc<Mutex<Vec<Value>>>,
+    notifications: Arc<Mutex<Vec<Notification>>>,
+}
+
+struct Notification {
+    received: Instant,
+    body: Value,
 }
 
 impl Alertmanager {
     /// Sends every alert at once.
     fn of_every_alert() -> Alertmanager {
-        Alertmanager::configured(
-            "route: {receiver: mail, group_by: ['...'], group_wait: 0s, group_interval: 1s}\nreceivers:\n",
-        )
+        let configuration = "route: {receiver: mail, group_by: ['...'], group_wait: 0s, group_interval: 1s}\nreceivers:\n  - name: mail\n";
+        Alertmanager::configured(&format!("{configuration}{MAIL}"))
     }
 
-    /// The receiver called `mail` is the test.
+    /// Every mail goes to the test instead.
     fn configured(configuration: &str) -> Alertmanager {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let hook = listener.local_addr().unwrap();
@@ -47,9 +58,8 @@ impl Alertmanager {
             listener.incoming().flatten().for_each(|stream| take(stream, &received))
         });
         let folder: PathBuf = folder();
-        let configuration = format!(
-            "{configuration}  - {{name: mail, webhook_configs: [{{url: 'http://{hook}/'}}]}}\n"
-        );
+        let webhook = format!("    webhook_configs:\n      - url: 'http://{hook}/'\n");
+        let configuration = with(configuration, &[(MAIL, &webhook)]);
         fs::write(folder.join("alertmanager.yml"), configuration).unwrap();
         let port = free_port();
         let mut command = Command::new("prometheus-alertmanager");
@@ -72,7 +82,7 @@ impl Alertmanager {
     /// The last notification of this alert for this user.
     fn last(&self, alert: &str, user: &str) -> Option<Value> {
         let notifications = self.notifications.lock().unwrap();
-        let mut latest = notifications.iter().rev().flat_map(alerts);
+        let mut latest = notifications.iter().rev().flat_map(|received| alerts(&received.body));
         latest
             .find(|received| {
                 received["labels"]["alertname"] == alert && received["labels"]["user"] == user
@@ -80,23 +90,39 @@ impl Alertmanager {
             .cloned()
     }
 
-    /// One line for each notification: its status, and its alerts with their users.
-    fn lines(&self) -> Vec<String> {
-        let line = |notification: &Value| {
-            let alerts = alerts(notification).map(|alert| {
-                let label = |name: &str| alert["labels"][name].as_str().unwrap_or("nobody");
-                format!(" {} of {}", label("alertname"), label("user"))
-            });
-            format!("{}:{}", notification["status"].as_str().unwrap(), alerts.collect::<String>())
-        };
-        let mut lines: Vec<String> = self.notifications.lock().unwrap().iter().map(line).collect();
-        lines.sort_unstable();
-        lines
+    /// What a person is told of a host: each news about an alert, and when it came. If a
+    /// notification about many hosts says the same again, beside news about another, it is no news.
+    fn news(&self, host: &str) -> Vec<(Instant, String)> {
+        let mut news: Vec<(Instant, String)> = Vec::new();
+        for notification in self.notifications.lock().unwrap().iter() {
+            let is_of_one = notification.body["groupLabels"]["instance"].is_string();
+            for alert in alerts(&notification.body).filter(|alert| instance(alert) == host) {
+                let label = |name: &str| alert["labels"][name].as_str();
+                let user = label("user").map_or(String::new(), |user| format!(" of {user}"));
+                let (status, name) = (alert["status"].as_str().unwrap(), label("alertname"));
+                let told = format!("{status}: {}{user}", name.unwrap());
+                let last = news.iter().rev().find(|(_, last)| same_alert(last, &told));
+                if is_of_one || last.is_none_or(|(_, last)| *last != told) {
+                    news.push((notification.received, told));
+                }
+            }
+        }
+        news
     }
 }
 
 fn alerts(notification: &Value) -> impl Iterator<Item = &Value> {
     notification["alerts"].as_array().into_iter().flatten()
+}
+
+fn instance(alert: &Value) -> &str {
+    alert["labels"]["instance"].as_str().unwrap_or_default()
+}
+
+/// Whether two news are about one alert.
+fn same_alert(one: &str, other: &str) -> bool {
+    let alert = |news: &str| news.split_once(": ").map(|(_, alert)| alert.to_owned());
+    alert(one) == alert(other)
 }
 
 impl Drop for Alertmanager {
@@ -107,7 +133,7 @@ impl Drop for Alertmanager {
 }
 
 /// Reads one POST, and keeps the notification in it.
-fn take(stream: TcpStream, received: &Mutex<Vec<Value>>) {
+fn take(stream: TcpStream, received: &Mutex<Vec<Notification>>) {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     let mut line = String::new();
@@ -121,7 +147,7 @@ fn take(stream: TcpStream, received: &Mutex<Vec<Value>>) {
     let mut body = vec![0; length];
     if reader.read_exact(&mut body).is_ok() {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        received.lock().unwrap().push(body);
+        received.lock().unwrap().push(Notification { received: Instant::now(), body });
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let _ = reader.into_inner().write_all(answer);
     }
@@ -200,7 +226,8 @@ fn amtool_accepts_the_example_and_routes_by_it() {
     for (receiver, alert, severity) in [
         ("mail", "WhatRootSession", "warning"),
         ("nobody", "WhatNewLogin", "info"),
-        ("mail", "WhatExporterDown", "critical"),
+        ("mail-with-ends", "WhatExporterDown", "critical"),
+        ("nobody", "WhatUsersNotListed", "info"),
     ] {
         let (alert, severity) = (format!("alertname={alert}"), format!("severity={severity}"));
         let route = amtool(&["config", "routes", "test", &file, &alert, &severity]);
@@ -224,43 +251,102 @@ fn amtool_accepts_the_example_and_routes_by_it() {
     }
 }
 
-/// Logins of root and of a stranger raise four alerts each, while every fourth run of `w` fails.
+/// A host with one exporter, for as long as the test lasts.
+struct Host {
+    fake: FakeW,
+    exporter: Exporter,
+}
+
+/// Lists nobody.
+const NOBODY: &str = "head -n 2 $TABLE";
+/// Lists root from a known network, and a stranger from elsewhere.
+const TWO: &str = "head -n 2 $TABLE
+now=$(date -u +%H:%M)
+echo \"root     pts/0    10.0.0.7         $now    1:13   0.02s   ?    -bash\"
+echo \"mallory  pts/1    203.0.113.9      $now    1:13   0.02s   ?    -bash\"";
+
+impl Host {
+    fn new() -> Host {
+        let fake = FakeW::new(NOBODY);
+        let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+        Host { fake, exporter }
+    }
+}
+
+/// The sample's Alertmanager and rules, at a twentieth of their durations: three seconds are a
+/// minute.
+struct Monitoring {
+    began: Instant,
+    alertmanager: Alertmanager,
+    prometheus: Prometheus,
+}
+
+impl Monitoring {
+    fn of(hosts: &[&Host]) -> Monitoring {
+        let sample = twentieth(&contrib("prometheus/alertmanager.yml"));
+        let alertmanager = Alertmanager::configured(&sample);
+        let addresses: Vec<&str> = hosts.iter().map(|host| &*host.exporter.address).collect();
+        let prometheus = Prometheus::configured(&quick(
+            "prometheus/prometheus.yml",
+            &[
+                ("127.0.0.1:9839", &addresses.join("\", \"")),
+                ("127.0.0.1:9093", &format!("127.0.0.1:{}", alertmanager.port)),
+            ],
+        ));
+        let monitoring = Monitoring { began: Instant::now(), alertmanager, prometheus };
+        until("the first scrapes", || monitoring.count("what_up == 1") == hosts.len());
+        monitoring
+    }
+
+    fn count(&self, query: &str) -> usize {
+        self.prometheus.query(query).len()
+    }
+
+    fn told_of(&self, host: &Host) -> Vec<String> {
+        let news = self.alertmanager.news(&host.exporter.address);
+        news.into_iter().map(|(_, told)| told).collect()
+    }
+
+    fn until_told(&self, host: &Host, news: &str) {
+        within(2 * PATIENCE, news, || self.told_of(host).iter().any(|told| told == news));
+    }
+
+    fn print(&self, name: &str, host: &Host) {
+        for (at, told) in self.alertmanager.news(&host.exporter.address) {
+            let minutes = (at - self.began).as_secs_f64() / 3.0;
+            println!("{name}, minute {minutes:.1}: {told}");
+        }
+    }
+}
+
+/// Waits until the failures of a host have lasted for this many minutes of three seconds.
+fn last(began: Instant, minutes: u32) {
+    let end = Duration::from_secs(3) * minutes;
+    thread::sleep(end.saturating_sub(began.elapsed()));
+}
+
+/// Which mails a person gets with the sample files, from four hosts at once. On the first, one run
+/// of `w` in four fails while root and a stranger are logged in, who raise five alerts. On two
+/// others `w` fails always, and for five minutes once. The exporter of the last is away for longer
+/// than an alert lasts after its session.
 #[test]
 #[ignore = "needs Debian's prometheus and prometheus-alertmanager"]
-fn one_login_gives_one_notification_even_if_one_run_in_four_fails() {
-    let nobody = "cat $TABLE";
-    let fake = FakeW::new(nobody);
-    let header: String = TABLE.lines().take(2).map(|line| format!("{line}\n")).collect();
-    let session = |user: &str, tty: &str, from: &str| {
-        format!("{user:<8} {tty:<8} {from:<16} 00:16    1:13   0.02s   ?    -bash\n")
-    };
-    let two = [session("root", "pts/0", "10.0.0.7"), session("mallory", "pts/1", "203.0.113.9")];
-    fs::write(fake.folder.join("table"), &header).unwrap();
-    fs::write(fake.folder.join("two"), header + &two.concat()).unwrap();
-    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
+fn each_login_and_each_failure_is_told_once_and_as_what_it_is() {
+    let [one_in_four, always, once, away] = [0; 4].map(|_| Host::new());
+    let monitoring = Monitoring::of(&[&one_in_four, &always, &once, &away]);
 
-    let example = contrib("prometheus/alertmanager.yml");
-    let (example, _) = example.split_once("  # Replace by yours.").unwrap();
-    // Fast enough to send a notification if an alert ends and begins again.
-    let fast = [(": 30s", ": 3s"), (": 1m", ": 3s"), (": 5m", ": 1s"), (": 15m", ": 1s")];
-    let alertmanager = Alertmanager::configured(&with(example, &fast));
-    let prometheus = Prometheus::configured(&quick(
-        "prometheus/prometheus.yml",
-        &[
-            ("127.0.0.1:9839", &exporter.address),
-            ("127.0.0.1:9093", &format!("127.0.0.1:{}", alertmanager.port)),
-        ],
-    ));
-    until("the first scrape", || {
-        prometheus.query("what_up").first().is_some_and(|up| up["value"][1] == "1")
-    });
-
-    let clock = "sed \"s/00:1[67]/$(date -u +%H:%M)/\"";
-    fake.becomes(&format!("[ $(($(wc -l <$DIR/runs) % 4)) -ne 0 ] || exit 1\n{clock} $DIR/two"));
-    let firing = |alert: &str| {
-        let query = format!("ALERTS{{alertname='{alert}', alertstate='firing'}}");
-        prometheus.query(&query).len()
-    };
+    away.fake.becomes(TWO);
+    monitoring.until_told(&away, "firing: WhatUnlistedUser of mallory");
+    let failing = Instant::now();
+    away.exporter.signal("STOP");
+    let fails = format!("[ $(($(wc -l <$DIR/runs) % 4)) -ne 0 ] || exit 1\n{TWO}");
+    one_in_four.fake.becomes(&fails);
+    always.fake.becomes("exit 1");
+    once.fake.becomes("exit 1");
+    last(failing, 5);
+    once.fake.becomes(NOBODY);
+    monitoring.until_told(&away, "firing: WhatExporterDown");
+    let here = format!("instance='{}'", one_in_four.exporter.address);
     for (alert, count) in [
         ("WhatUnlistedUser", 1),
         ("WhatForeignSource", 1),
@@ -268,28 +354,51 @@ fn one_login_gives_one_notification_even_if_one_run_in_four_fails() {
         ("WhatRemoteSession", 2),
         ("WhatNewLogin", 2),
     ] {
-        until(alert, || firing(alert) == count);
+        let query = format!("ALERTS{{alertname='{alert}', alertstate='firing', {here}}}");
+        until(alert, || monitoring.count(&query) == count);
     }
-    let failed = || {
-        let failed = "sum(what_w_runs_total{outcome='failed'})";
-        let failed = prometheus.query(failed);
-        failed[0]["value"][1].as_str().unwrap().parse::<u32>().unwrap()
-    };
-    within(3 * PATIENCE, "six failed runs", || failed() >= 6);
+    last(failing, 8);
+    away.exporter.signal("CONT");
+    last(failing, 10);
+    always.fake.becomes(NOBODY);
+    one_in_four.fake.becomes(NOBODY);
+
+    monitoring.until_told(&away, "resolved: WhatExporterDown");
+    monitoring.until_told(&once, "resolved: WhatFailing");
+    monitoring.until_told(&always, "resolved: WhatFailing");
+    monitoring.until_told(&one_in_four, "resolved: WhatFailingOften");
+    let sessions = "ALERTS{alertname=~'What(UnlistedUser|RootSession)', alertstate='firing'}";
+    until("the ends of the sessions", || {
+        monitoring.count(&format!("{sessions} and on (instance) ALERTS{{{here}}}")) == 0
+    });
+    for (name, host) in [
+        ("one run in four", &one_in_four),
+        ("always", &always),
+        ("five minutes once", &once),
+        ("exporter away", &away),
+    ] {
+        monitoring.print(name, host);
+    }
+    let failed_once = ["firing: WhatFailing", "resolved: WhatFailing"];
+    assert_eq!(monitoring.told_of(&always), failed_once);
+    assert_eq!(monitoring.told_of(&once), failed_once);
+    // The ends of sessions are not sent.
+    let mut told = monitoring.told_of(&one_in_four);
+    told.sort_unstable();
     let expected = [
-        "firing: WhatFailingOften of nobody",
+        "firing: WhatFailingOften",
         "firing: WhatRootSession of root",
         "firing: WhatUnlistedUser of mallory",
+        "resolved: WhatFailingOften",
     ];
-    until("the notification of failing runs", || alertmanager.lines().len() >= expected.len());
-    let failures = failed();
-    within(3 * PATIENCE, "two more failed runs", || failed() >= failures + 2);
-    assert_eq!(alertmanager.lines(), expected);
-
-    fake.becomes(nobody);
-    until("the ends", || firing("WhatRootSession") + firing("WhatUnlistedUser") == 0);
-    let ended = ["resolved: WhatRootSession of root", "resolved: WhatUnlistedUser of mallory"];
-    until("their notifications", || alertmanager.lines().len() >= expected.len() + ended.len());
-    println!("{} failed runs, {:#?}", failed(), alertmanager.lines());
-    assert_eq!(alertmanager.lines(), [&expected[..], &ended[..]].concat());
+    assert_eq!(told, expected);
+    let mut told = monitoring.told_of(&away);
+    told.sort_unstable();
+    let expected = [
+        "firing: WhatExporterDown",
+        "firing: WhatRootSession of root",
+        "firing: WhatUnlistedUser of mallory",
+        "resolved: WhatExporterDown",
+    ];
+    assert_eq!(told, expected);
 }

@@ -3,14 +3,12 @@
 
 use std::{fs, process::Command};
 
-use super::{RULES, targets, with};
+use super::{RULES, TESTS, targets, with};
 use crate::harness::{contrib, folder};
 
 #[test]
 fn every_alert_has_a_severity_and_words_and_tests() {
-    let tests = ["alerts_test.yml", "alerts_without_site_test.yml"]
-        .map(|file| contrib(&format!("prometheus/{file}")))
-        .concat();
+    let tests = TESTS.map(|file| contrib(&format!("prometheus/{file}"))).concat();
     let rules = RULES.map(|file| contrib(&format!("prometheus/{file}")));
     let alerts: Vec<&str> =
         rules.iter().flat_map(|rules| rules.split("- alert: ").skip(1)).collect();
@@ -41,8 +39,7 @@ fn every_alert_has_a_severity_and_words_and_tests() {
 #[ignore = "needs Debian's prometheus"]
 fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     let folder = folder();
-    let tests = ["alerts_test.yml", "alerts_without_site_test.yml"];
-    for file in RULES.iter().chain(&tests).chain(&["prometheus.yml", "prometheus-fleet.yml"]) {
+    for file in RULES.iter().chain(&TESTS).chain(&["prometheus.yml", "prometheus-fleet.yml"]) {
         fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
     }
     for job in ["servers", "https", "tls", "private"] {
@@ -70,7 +67,7 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
     for file in RULES {
         promtool(&format!("check rules {file}"));
     }
-    for file in tests {
+    for file in TESTS {
         promtool(&format!("test rules {file}"));
     }
     promtool("check config prometheus.yml");

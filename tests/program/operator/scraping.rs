@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    RULES,
+    RULES, TESTS,
     dashboard::{panels, queries},
-    quick, targets, with,
+    quick, targets, uncommented, with,
 };
 use crate::{
     harness::{Exporter, FakeW, contrib, fixture, folder, until},
@@ -86,6 +86,87 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
         });
         println!("{job}: {} remote sessions", value(&remote).unwrap());
     }
+}
+
+/// The lines that prometheus.yml tells people to add to the Prometheus that they have, added to the
+/// configuration in Debian's package.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn an_existing_prometheus_scrapes_the_exporter_after_our_lines_were_added() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let sample = quick("prometheus/prometheus.yml", &[("127.0.0.1:9839", &exporter.address)]);
+    let below = |key: &str| {
+        let (_, rest) = sample.split_once(&format!("\n{key}:\n")).unwrap();
+        let lines = rest.split_inclusive('\n').take_while(|line| line.starts_with(' '));
+        lines.collect::<String>()
+    };
+    let mut configuration = fs::read_to_string("/etc/prometheus/prometheus.yml").unwrap();
+    for key in ["rule_files", "scrape_configs"] {
+        let list = format!("\n{key}:\n");
+        configuration = with(&configuration, &[(&list, &format!("{list}{}", below(key)))]);
+    }
+    let prometheus = Prometheus::configured(&with(&configuration, &[(":     15s", ": 1s")]));
+    until("a session", || !prometheus.query("what_each_session_currently_active").is_empty());
+    until("the rules", || !prometheus.query("what:session").is_empty());
+    until("their own job", || !prometheus.query("up{job='prometheus'}").is_empty());
+}
+
+/// `w` over ssh lists the exporter's own login, made for this scrape.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_exporters_own_login_over_ssh_can_be_dropped_and_no_other_is() {
+    let fake = FakeW::new(
+        "sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE
+echo \"monitor           10.0.0.1         $(date -u +%H:%M)    3days  0.00s   ?    w -i\"
+echo \"bob               10.0.0.2         $(date -u +%H:%M)    3days  0.00s   ?    sftp\"",
+    );
+    let exporter = Exporter::of(&fake.command(), &["--metrics.command=full"]);
+    let scraped = |sample: &str| {
+        let rules: String = sample.replace("  - alerts.yml\n", "").replace("  - site.yml\n", "");
+        let changes = [(": 15s", ": 1s"), (": 10s", ": 1s"), ("127.0.0.1:9839", &exporter.address)];
+        let prometheus = Prometheus::configured(&with(&rules, &changes));
+        until("the first scrape", || !prometheus.query("what_up").is_empty());
+        prometheus
+    };
+    let of = |prometheus: &Prometheus, user: &str| {
+        prometheus.query(&format!("{{__name__=~'what_.+', user='{user}'}}")).len()
+    };
+    let sample = contrib("prometheus/prometheus.yml");
+    let with_it = scraped(&sample);
+    let without_it = scraped(&uncommented(&sample, "# metric_relabel_configs:"));
+    let [bob, alice, monitor] = ["bob", "alice", "monitor"].map(|user| of(&with_it, user));
+    println!("series of bob {bob}, alice {alice}, monitor {monitor}");
+    assert!(bob > 3 && alice > 9 && monitor == bob);
+    assert_eq!(["bob", "alice", "monitor"].map(|user| of(&without_it, user)), [bob, alice, 0]);
+}
+
+/// More sessions than the sample's limit allows, and as many as it promises.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn a_scrape_with_eight_hundred_sessions_is_within_the_samples_limits() {
+    let many = |sessions: u32| {
+        let fake = FakeW::new(&format!(
+            "head -n 2 $TABLE
+for number in $(seq {sessions}); do
+    printf 'u%-7s pts/%-4s 10.0.0.7         00:16    1:13   0.02s   ?    -bash\\n' $number $number
+done"
+        ));
+        (Exporter::of(&fake.command(), &["--metrics.command=full"]), fake)
+    };
+    let [within, beyond] = [800, 1_300].map(many);
+    let targets = format!("{}\", \"{}", within.0.address, beyond.0.address);
+    let prometheus = Prometheus::configured(&quick(
+        "prometheus/prometheus.yml",
+        &[("127.0.0.1:9839", &targets)],
+    ));
+    let up = |address: &str| {
+        let found = prometheus.query(&format!("up{{instance='{address}'}}"));
+        found.first().map(|up| up["value"][1] == "1")
+    };
+    until("both scrapes", || up(&within.0.address).is_some() && up(&beyond.0.address).is_some());
+    assert_eq!(up(&within.0.address), Some(true));
+    assert_eq!(up(&beyond.0.address), Some(false));
 }
 
 /// Debian's Prometheus cannot discover Kubernetes pods, so the test supplies what it would find:
@@ -172,8 +253,9 @@ fn prometheus_3_and_victoria_metrics_scrape_it_too() {
     let rules = quick("prometheus/prometheus.yml", &changes);
     let (before, rest) = rules.split_once("rule_files:").unwrap();
     let (_, scrapes) = rest.split_once("scrape_configs:").unwrap();
-    // VictoriaMetrics evaluates no rules.
+    // VictoriaMetrics evaluates no rules, and does not know this limit.
     let before = with(before, &[("  evaluation_interval: 1s\n", "")]);
+    let scrapes = with(scrapes, &[("    label_value_length_limit: 4096\n", "")]);
     let only_scrapes = format!("{before}scrape_configs:{scrapes}");
     let flags = ["--config.file", "--storage.tsdb.path", "--web.listen-address"];
     let old = Prometheus::configured(&rules);
@@ -217,10 +299,10 @@ fn prometheus_3_and_victoria_metrics_scrape_it_too() {
     println!("{:?}", alerts(&new));
 
     let folder = folder();
-    for file in RULES.iter().chain(&["alerts_test.yml", "alerts_without_site_test.yml"]) {
+    for file in RULES.iter().chain(&TESTS) {
         fs::write(folder.join(file), contrib(&format!("prometheus/{file}"))).unwrap();
     }
-    for file in ["alerts_test.yml", "alerts_without_site_test.yml"] {
+    for file in TESTS {
         let promtool = Command::new(forky("promtool"))
             .args(["test", "rules", file])
             .current_dir(&folder)
