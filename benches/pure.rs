@@ -17,7 +17,6 @@ use what::{
     calendar::Span,
     clock::{self, Moment},
     collector::Collector,
-    command::child::{Meanwhile, Next},
     exposition::Format,
     metrics::{self, Options},
     session::{self, CommandShown, Session},
@@ -169,15 +168,14 @@ fn rendering(criterion: &mut Criterion) {
 fn serving(criterion: &mut Criterion) {
     for rows in ROWS {
         let printed = procps(rows);
-        let run_w = Box::new(move |_: &mut Meanwhile| Ok(printed.clone()));
-        let collector = Collector::new(run_w, Box::new(clock::system), options());
-        let hour = Duration::from_secs(60 * 60);
-        let mut cache = Cache::new(hour, Box::new(clock::system), collector);
-        cache.refresh(&mut |_| Next::Wait);
+        let now = clock::system();
+        let mut cache = Cache::new(Duration::from_secs(60 * 60));
+        cache.keep(Collector::new(now, options()).ended(now, Ok(printed)));
         let options = options();
         criterion.bench_function(&format!("an answer: cached, of {rows} rows"), |bencher| {
             bencher.iter(|| {
-                let snapshot = cache.fresh(black_box(Instant::now()));
+                let now = black_box(Instant::now());
+                let snapshot = cache.fresh(now, now);
                 snapshot.map(|snapshot| snapshot.metrics(Format::Text, &options))
             })
         });

@@ -21,9 +21,6 @@ impl Moment {
     }
 }
 
-/// Returns the current moment. Tests use their own.
-pub type Clock = Box<dyn Fn() -> Moment>;
-
 /// The system's clocks.
 pub fn system() -> Moment {
     Moment {

@@ -1,113 +1,97 @@
-//! Runs `w` for a scrape, reads its table, finds the sessions, counts the run, and logs what
-//! changed. Other modules own the sockets and the cache.
+//! Makes a result of what `w` printed: reads its table, finds the sessions, counts the run, and
+//! logs what changed. Other modules run `w`.
 
 use std::mem;
 
 use anyhow::anyhow;
 
 use crate::{
-    clock::{self, Clock, Moment},
-    command::{
-        Failure, FailureKind, Outcome,
-        child::{Meanwhile, Next},
-    },
+    clock::{self, Moment},
+    command::{Failure, FailureKind, Outcome},
     metrics::Options,
     process_metrics::ProcessUse,
     run_log::RunLog,
+    runner::Printed,
     session,
     snapshot::{Listing, Snapshot},
     table::{self, Table},
     visibility::Visibility,
 };
 
-/// Runs `w` and returns its output. Tests use their own.
-pub type RunW = Box<dyn FnMut(&mut Meanwhile) -> Result<Vec<u8>, Failure>>;
-
 /// Finds out what `w` can see. The argument is whether `w` counted more users than it listed.
 pub type Look = fn(bool) -> Visibility;
 
-/// Runs `w` and makes a snapshot of what it lists.
-pub struct Collector {
-    run_w: RunW,
-    history: History,
-}
-
 /// What is known of the current run, and what is kept from one run to the next.
-pub struct History {
-    clock: Clock,
+pub struct Collector {
     options: Options,
     look: Option<Look>,
-    runs: [u64; 4],
-    last_success: Option<Moment>,
-    log: RunLog,
-    /// The runs since the last one that gave a table.
-    failed_runs: u64,
     /// When the current run began.
     began: Moment,
-    /// The current run is counted before it ends if a scraper cannot wait for it.
-    is_counted: bool,
+    runs: [u64; 4],
+    last_success: Option<Moment>,
+    /// The runs since the last one that gave a table.
+    failed_runs: u64,
+    log: RunLog,
 }
 
 impl Collector {
-    /// Makes a collector. It does not run anything yet.
-    pub fn new(run_w: RunW, clock: Clock, options: Options) -> Collector {
-        let history = History {
-            began: clock(),
-            clock,
+    /// Makes a collector whose first run begins now.
+    pub fn new(now: Moment, options: Options) -> Collector {
+        Collector {
             options,
             look: None,
+            began: now,
             runs: [0; 4],
             last_success: None,
-            log: RunLog::default(),
             failed_runs: 0,
-            is_counted: false,
-        };
-        Collector { run_w, history }
+            log: RunLog::default(),
+        }
     }
 
     /// Also finds out at each run what `w` can see. Only for this host's `w`, which sees what this
     /// process sees.
     pub fn looking(mut self, look: Look) -> Collector {
-        self.history.look = Some(look);
+        self.look = Some(look);
         self
     }
 
-    /// Runs `w` and returns the result, good or bad; `None` if nobody waits for it any more. Calls
-    /// `meanwhile` every few milliseconds.
-    pub fn collect(&mut self, meanwhile: &mut dyn FnMut(&mut History) -> Next) -> Option<Snapshot> {
-        let Collector { run_w, history } = self;
-        history.began = (history.clock)();
-        history.is_counted = false;
-        let mut given_up = false;
-        let printed = run_w(&mut || {
-            let next = meanwhile(history);
-            given_up |= next == Next::GiveUp;
-            next
-        });
-        (!given_up).then(|| history.ended(printed))
-    }
-}
-
-impl History {
-    /// The result for a scraper whose timeout ends before the current run.
-    pub fn timed_out(&mut self) -> Snapshot {
-        let ended = (self.clock)();
-        let waited = ended.instant.saturating_duration_since(self.began.instant);
-        let error = anyhow!(
-            "the scraper waits no longer than {:.1} s for it; raise scrape_timeout, or find out why w is slow",
-            waited.as_secs_f64()
-        );
-        self.snapshot(ended, Err(Failure { kind: FailureKind::Timeout, error }))
+    /// A run begins.
+    pub fn begin(&mut self, now: Moment) {
+        self.began = now;
     }
 
-    fn ended(&mut self, printed: Result<Vec<u8>, Failure>) -> Snapshot {
-        let ended = (self.clock)();
-        let listing = printed.and_then(|printed| {
+    /// The result, good or bad, of the run that has ended now.
+    pub fn ended(&mut self, now: Moment, printed: Printed) -> Snapshot {
+        let result = printed.and_then(|printed| {
             let unreadable = |error| Failure { kind: FailureKind::Unreadable, error };
             let table = table::read(&printed).map_err(unreadable)?;
-            Ok(self.listing(&table, ended))
+            Ok(self.listing(&table, now))
         });
-        self.snapshot(ended, listing)
+        match &result {
+            Ok(_) => {
+                self.count(Outcome::Ok);
+                self.last_success = Some(now);
+            }
+            Err(failure) => {
+                self.count(Outcome::Failure(failure.kind));
+                self.failed_runs += 1;
+                self.log.failed(failure);
+            }
+        }
+        self.snapshot(now, result)
+    }
+
+    /// What a scraper gets whose own timeout ends now, during the run. The run goes on, and is not
+    /// counted yet.
+    pub fn answered_early(&mut self, now: Moment) -> Snapshot {
+        let waited = now.instant.saturating_duration_since(self.began.instant);
+        let error = anyhow!(
+            "w still runs after {:.1} s, and the scraper waits no longer; raise scrape_timeout, \
+             or find out why w is slow",
+            waited.as_secs_f64()
+        );
+        self.log.answered_early(&error);
+        self.snapshot(now, Err(Failure { kind: FailureKind::Timeout, error }))
     }
 
     fn listing(&mut self, table: &Table, ended: Moment) -> Listing {
@@ -119,17 +103,13 @@ impl History {
         Listing { sessions, users_reported: table.users_reported, visibility, in_utc }
     }
 
-    fn snapshot(&mut self, ended: Moment, result: Result<Listing, Failure>) -> Snapshot {
-        match &result {
-            Ok(_) => {
-                self.count(Outcome::Ok);
-                self.last_success = Some(ended);
-            }
-            Err(failure) => {
-                self.count(Outcome::Failure(failure.kind));
-                self.log.failed(failure);
-            }
+    fn count(&mut self, outcome: Outcome) {
+        for (count, counted) in self.runs.iter_mut().zip(Outcome::ALL) {
+            *count += u64::from(counted == outcome);
         }
+    }
+
+    fn snapshot(&self, ended: Moment, result: Result<Listing, Failure>) -> Snapshot {
         Snapshot {
             began: self.began,
             ended,
@@ -138,16 +118,5 @@ impl History {
             last_success: self.last_success,
             process: ProcessUse::read(),
         }
-    }
-
-    /// Counts the current run, with the first outcome that a scraper got.
-    fn count(&mut self, outcome: Outcome) {
-        if mem::replace(&mut self.is_counted, true) {
-            return;
-        }
-        for (count, counted) in self.runs.iter_mut().zip(Outcome::ALL) {
-            *count += u64::from(counted == outcome);
-        }
-        self.failed_runs += u64::from(outcome != Outcome::Ok);
     }
 }

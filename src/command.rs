@@ -1,7 +1,8 @@
 //! Finds, starts and runs the command, which is `w` unless the user sets another, and judges how it
 //! ended. The output is read elsewhere.
 
-pub mod child;
+mod child;
+mod stop;
 
 use std::{
     env,
@@ -10,14 +11,15 @@ use std::{
     io::ErrorKind,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{self, Stdio},
+    process::{self, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Error, Result, anyhow};
-use rustix::fs::{Access, access};
+use rustix::fs as unix_fs;
 
-use child::{Ended, Fault, MAX_OUTPUT, Meanwhile, Running};
+use child::{Ended, Fault, Launcher, MAX_OUTPUT};
+pub use stop::{StopFlag, StopHandle, stop_flag};
 
 /// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
@@ -109,50 +111,50 @@ impl Failure {
 pub struct W {
     words: Vec<String>,
     timeout: Duration,
-    running: Running,
+    launcher: Launcher,
     /// The default command was refused its option `-i`, so it runs without from then on.
     without_option: bool,
 }
 
 impl W {
-    /// Splits the command at blanks. It does not run it.
-    pub fn new(command: &str, timeout: Duration, running: Running) -> W {
+    /// Splits the command at blanks. It does not run it. When the flag is set, the current run is
+    /// killed, and no other begins.
+    pub fn new(command: &str, timeout: Duration, stop: StopFlag) -> W {
         let words = command.split_ascii_whitespace().map(str::to_owned).collect();
-        W { words, timeout, running, without_option: false }
+        W { words, timeout, launcher: Launcher::new(stop), without_option: false }
     }
 
-    /// Runs the command and returns its output. Calls `meanwhile` every few milliseconds while it
-    /// runs.
+    /// Runs the command and returns its output.
     ///
     /// # Errors
-    /// It cannot be started, exits with a status other than 0, exceeds the timeout, prints too
-    /// much, or nobody waits for it any more.
-    pub fn run(&mut self, meanwhile: &mut Meanwhile) -> Result<Vec<u8>, Failure> {
+    /// It cannot be started, exits with a status other than 0, exceeds the timeout, or prints too
+    /// much.
+    pub fn run(&mut self) -> Result<Vec<u8>, Failure> {
         let deadline = Instant::now() + self.timeout;
+        let words = self.words.clone();
         let (program, arguments) =
-            self.words.split_first().context("the command is empty").map_err(Failure::failed)?;
+            words.split_first().context("the command is empty").map_err(Failure::failed)?;
         if !self.without_option {
-            let ended = self.run_until(program, arguments, deadline, meanwhile)?;
-            if !(self.words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
-                return ended.output(&self.words.join(" "));
+            let ended = self.run_until(program, arguments, deadline)?;
+            if !(words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
+                return ended.output(&words.join(" "));
             }
         }
-        let ended = self.run_until(program, &[], deadline, meanwhile)?;
+        let ended = self.run_until(program, &[], deadline)?;
         self.without_option |= ended.status.success();
         ended.output(program)
     }
 
     /// Runs it, and once more if it failed only because a session ended while it ran.
     fn run_until(
-        &self,
+        &mut self,
         program: &str,
         arguments: &[String],
         deadline: Instant,
-        meanwhile: &mut Meanwhile,
     ) -> Result<Ended, Failure> {
         let mut run = || {
             let mut command = command(program, arguments).map_err(Failure::failed)?;
-            let ended = child::run(&mut command, &self.running, deadline, meanwhile);
+            let ended = self.launcher.run(&mut command, deadline);
             ended.map_err(|fault| self.failure(program, fault))
         };
         let ended = run()?;
@@ -160,32 +162,48 @@ impl W {
     }
 
     fn failure(&self, program: &str, fault: Fault) -> Failure {
+        let timeout = length(self.timeout);
+        let survives = self.launcher.has_survivor();
         match fault {
             Fault::NotStarted(error) => {
                 Failure::failed(Error::new(error).context(format!("{program} can't be started")))
             }
+            Fault::NotAlone(group) => Failure::failed(anyhow!(
+                "{program} was not started: the last run can't be killed and goes on \
+                 (process group {})",
+                group.as_raw_nonzero()
+            )),
             Fault::Late => Failure {
                 kind: FailureKind::Timeout,
-                error: anyhow!(
-                    "{program} was killed: it took longer than {:?} (--w.timeout)",
-                    self.timeout
-                ),
-            },
-            Fault::GivenUp => Failure {
-                kind: FailureKind::Timeout,
-                error: anyhow!("{program} was killed: no scraper waits for it any more"),
+                error: match survives {
+                    false => anyhow!("{program} was killed after {timeout} (--w.timeout)"),
+                    true => anyhow!(
+                        "{program} did not end within {timeout} (--w.timeout) and can't be killed"
+                    ),
+                },
             },
             Fault::Stopped => Failure::failed(anyhow!(
                 "{program} did not run to its end: the exporter is stopping"
             )),
-            Fault::TooMuch => Failure {
-                kind: FailureKind::Unreadable,
-                error: anyhow!("{program} was killed: it printed more than {MAX_OUTPUT} bytes"),
-            },
+            Fault::TooMuch => {
+                let end = if survives { "can't be killed" } else { "was killed" };
+                Failure {
+                    kind: FailureKind::Unreadable,
+                    error: anyhow!("{program} printed more than {MAX_OUTPUT} bytes and {end}"),
+                }
+            }
             Fault::Io(error) => Failure::failed(
                 Error::new(error).context(format!("what {program} prints can't be read")),
             ),
         }
+    }
+}
+
+/// A time such as "8 s" or "10 ms".
+fn length(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
     }
 }
 
@@ -215,11 +233,20 @@ impl Ended {
         let complaint: Vec<&str> =
             complaint.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
         let complaint = if complaint.is_empty() {
-            "no error message".to_owned()
+            " and printed no error".to_owned()
         } else {
-            complaint.join("; ").chars().take(300).collect()
+            format!(": {}", complaint.join("; ").chars().take(300).collect::<String>())
         };
-        Err(Failure::failed(anyhow!("{command} ended with {}: {complaint}", self.status)))
+        Err(Failure::failed(anyhow!("{command} {}{complaint}", end(self.status))))
+    }
+}
+
+/// How a process ended.
+fn end(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exited with status {code}"),
+        // Such as "signal: 11 (SIGSEGV)".
+        None => format!("was ended by {}", status.to_string().replacen(':', "", 1)),
     }
 }
 
@@ -260,7 +287,8 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Finds a program as execvp(3) does.
 fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
-    let is_runnable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
+    let is_runnable =
+        |file: &PathBuf| file.is_file() && unix_fs::access(file, unix_fs::Access::EXEC_OK).is_ok();
     if program.contains('/') {
         let file = PathBuf::from(program);
         return match fs::metadata(&file) {

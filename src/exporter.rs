@@ -1,32 +1,30 @@
-//! The loop. It takes one request after the other, routes it, and answers it from the cache or runs
-//! `w`. Only this loop runs `w`.
+//! The loop. It takes one request after the other, routes it, and answers it from the cache, or lets
+//! it wait for a run of `w`.
 
 use std::{
     convert::Infallible,
-    fs,
+    fs, mem,
     net::SocketAddr,
     process::{self, ExitCode},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
     about::{NAME, VERSION},
     answers::Answers,
     cache::Cache,
     cli::Config,
-    clock::{self, Clock},
-    collector::{Collector, History},
-    command::{
-        W,
-        child::{Meanwhile, Next, Running},
-        is_plain_w,
-    },
+    clock,
+    collector::Collector,
+    command::{StopFlag, StopHandle, W, is_plain_w, stop_flag},
     exposition::Format,
     http::{Accepting, Access, Listener, Reply, Request, Requests},
     landing_page, log,
     metrics::Options,
+    runner::{Printed, RunW, Runner},
     service_manager, signals,
     visibility::Visibility,
 };
@@ -35,18 +33,24 @@ use crate::{
 /// it get the same time again.
 const STOP_TIME: Duration = Duration::from_millis(400);
 
-/// Runs `w` once and returns what a client would get.
+/// How long a stop waits until the processes of `w` are killed.
+const KILL_TIME: Duration = Duration::from_millis(100);
+
+/// Runs `w` once and returns what a client would get, less what it would tell of this process.
 ///
 /// # Errors
-/// No handler for the signals can be installed.
+/// The signals that stop it cannot be handled.
 pub fn once(config: &Config) -> Result<Answers> {
-    let running = Running::default();
-    let mut collector = collector(config, &running);
+    signals::reset()?;
+    let (stop, flag) = stop_flag()?;
     signals::on_stop(move |_| {
-        running.stop();
+        stop.stop(KILL_TIME);
         process::exit(1);
     })?;
-    let snapshot = collector.collect(&mut |_| Next::Wait).context("w was not run")?;
+    let mut collector = collector(config);
+    let printed = runs_of_w(config, flag)();
+    let mut snapshot = collector.ended(clock::system(), printed);
+    snapshot.process = None;
     Ok(snapshot.into())
 }
 
@@ -56,11 +60,16 @@ pub fn once(config: &Config) -> Result<Answers> {
 /// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot
 /// go on.
 pub fn serve(config: Config) -> Result<ExitCode> {
-    let running = Running::default();
-    let collector = collector(&config, &running);
+    signals::reset()?;
+    let (stop_w, flag) = stop_flag()?;
+    let (listens, listening) = mpsc::channel();
+    // Before the port opens, so that whoever sees it open can stop the program.
+    signals::on_stop(move |signal| stop(signal, listening.try_recv().ok(), stop_w))?;
     let settings = config.described();
-    let (mut exporter, accepting) = Exporter::start(config, collector)?;
-    signals::on_stop(move |signal| stop(signal, accepting, &running))?;
+    let (collector, run_w) = (collector(&config), runs_of_w(&config, flag));
+    let (mut exporter, accepting) = Exporter::start(config, collector, run_w)?;
+    // If nobody receives it, the process is ending.
+    let _ = listens.send(accepting);
     service_manager::ready();
     log::info(&format!(
         "{NAME} {VERSION} listens on {}://{}{}{settings}",
@@ -69,10 +78,13 @@ pub fn serve(config: Config) -> Result<ExitCode> {
     match exporter.answer_all()? {}
 }
 
-fn collector(config: &Config, running: &Running) -> Collector {
-    let mut w = W::new(&config.w_command, config.w_timeout, running.clone());
-    let run_w = move |meanwhile: &mut Meanwhile| w.run(meanwhile);
-    let collector = Collector::new(Box::new(run_w), system_clock(), config.options());
+fn runs_of_w(config: &Config, flag: StopFlag) -> RunW {
+    let mut w = W::new(&config.w_command, config.w_timeout, flag);
+    Box::new(move || w.run())
+}
+
+fn collector(config: &Config) -> Collector {
+    let collector = Collector::new(clock::system(), config.options());
     if is_plain_w(&config.w_command) { collector.looking(Visibility::look) } else { collector }
 }
 
@@ -82,18 +94,16 @@ fn host_name() -> String {
     if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
 }
 
-fn system_clock() -> Clock {
-    Box::new(clock::system)
-}
-
 /// Accepts no new connections, finishes the answers in progress, and ends the process within a
 /// second.
-fn stop(signal: &str, mut accepting: Accepting, running: &Running) {
+fn stop(signal: &str, accepting: Option<Accepting>, stop_w: StopHandle) {
     log::info(&format!("stopping on {signal}"));
-    accepting.stop();
-    accepting.wait_until_answered(STOP_TIME);
-    running.stop();
-    accepting.wait_until_answered(STOP_TIME);
+    if let Some(mut accepting) = accepting {
+        accepting.stop();
+        accepting.wait_until_answered(STOP_TIME);
+        stop_w.stop(KILL_TIME);
+        accepting.wait_until_answered(STOP_TIME);
+    }
     process::exit(0);
 }
 
@@ -104,6 +114,10 @@ pub struct Exporter {
     /// `http`, or `https` if it speaks TLS.
     pub scheme: &'static str,
     requests: Requests,
+    runner: Runner,
+    /// The clients that wait for the current run; `None` if `w` does not run.
+    waiting: Option<Vec<(Route, Request)>>,
+    collector: Collector,
     cache: Cache,
     site: Site,
 }
@@ -126,22 +140,29 @@ impl Exporter {
     ///
     /// # Errors
     /// The address cannot be bound, or the system provides no threads or descriptors.
-    pub fn start(config: Config, collector: Collector) -> Result<(Exporter, Accepting)> {
+    pub fn start(
+        config: Config,
+        collector: Collector,
+        run_w: RunW,
+    ) -> Result<(Exporter, Accepting)> {
         let options = config.options();
         let named = [config.source("--listen.host"), config.source("--listen.port")].join(", ");
         let listener = Listener::bind(&config.listen_host, config.listen_port, &named)?;
         let address = listener.address;
         let scheme = config.web_config_file.as_ref().map_or("http", Access::scheme);
         let (accepting, requests) = listener.start(config.web_config_file)?;
-        let cache = Cache::new(config.scrape_interval, system_clock(), collector);
+        let runner = Runner::start(run_w, requests.waker())?;
+        let cache = Cache::new(config.scrape_interval);
         let page = landing_page::Settings {
             host: host_name(),
             endpoint: config.metrics_endpoint,
             interval: config.scrape_interval,
             command: config.metrics_command,
         };
-        let site = Site { options, page };
-        Ok((Exporter { address, scheme, requests, cache, site }, accepting))
+        let (site, waiting) = (Site { options, page }, None);
+        let exporter =
+            Exporter { address, scheme, requests, runner, waiting, collector, cache, site };
+        Ok((exporter, accepting))
     }
 
     /// Answers requests, one after the other.
@@ -150,38 +171,65 @@ impl Exporter {
     /// The loop cannot go on, so no request is answered any more.
     pub fn answer_all(&mut self) -> Result<Infallible> {
         loop {
-            let request = self.requests.next()?;
-            let Some(route) = self.site.route(request.path()) else {
-                request.respond(not_found());
-                continue;
-            };
-            match self.cache.fresh(request.question().read_at) {
-                Some(answers) => self.site.answer(route, request, answers),
-                None => self.answer_after_run(route, request)?,
+            if let Some(request) = self.requests.next(self.next_deadline())? {
+                self.take(request);
             }
+            if let Some(printed) = self.runner.printed() {
+                self.answer_waiting(printed);
+            }
+            self.answer_those_that_cannot_wait();
         }
     }
 
-    /// Runs `w` and answers all requests that arrived before it ended. A request that cannot wait
-    /// so long is answered in time, without sessions.
-    fn answer_after_run(&mut self, route: Route, first: Request) -> Result<()> {
-        let mut waiting = vec![(route, first)];
-        let mut lost = Ok(());
-        let (site, requests) = (&self.site, &self.requests);
-        let answers = self.cache.refresh(&mut |history| {
-            if let Err(error) = site.take_arrived(requests, &mut waiting) {
-                lost = Err(error);
-                return Next::GiveUp;
-            }
-            site.answer_those_that_cannot_wait(&mut waiting, history);
-            if waiting.is_empty() { Next::GiveUp } else { Next::Wait }
-        });
-        if let Some(answers) = answers {
-            for (route, request) in waiting {
-                site.answer(route, request, answers);
-            }
+    /// When the first of the waiting clients must be answered.
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().flatten();
+        waiting.filter_map(|(_, request)| request.question().deadline).min()
+    }
+
+    /// Answers a request, or lets it wait for the current run or the next one.
+    fn take(&mut self, request: Request) {
+        let Some(route) = self.site.route(request.path()) else {
+            return request.respond(not_found());
+        };
+        if let Some(answers) = self.cache.fresh(request.question().read_at, Instant::now()) {
+            return self.site.answer(route, request, answers);
         }
-        lost
+        if self.waiting.is_none() {
+            self.cache.clear();
+            self.collector.begin(clock::system());
+            self.runner.run();
+        }
+        let waiting = self.waiting.get_or_insert_default();
+        // Those who have hung up leave their places to others.
+        waiting.retain(|(_, request)| request.is_awaited());
+        waiting.push((route, request));
+    }
+
+    /// Keeps the result of the run, and answers all who waited for it.
+    fn answer_waiting(&mut self, printed: Printed) {
+        let answers = self.cache.keep(self.collector.ended(clock::system(), printed));
+        for (route, request) in self.waiting.take().into_iter().flatten() {
+            self.site.answer(route, request, answers);
+        }
+    }
+
+    /// Answers the scrapers whose own timeout ends before the run. It goes on without them.
+    fn answer_those_that_cannot_wait(&mut self) {
+        let Some(waiting) = &mut self.waiting else { return };
+        let now = clock::system();
+        let cannot_wait = |(_, request): &(Route, Request)| {
+            request.question().deadline.is_some_and(|deadline| deadline <= now.instant)
+        };
+        if !waiting.iter().any(cannot_wait) {
+            return;
+        }
+        let (late, left) = mem::take(waiting).into_iter().partition::<Vec<_>, _>(cannot_wait);
+        *waiting = left;
+        let answers = self.collector.answered_early(now).into();
+        for (route, request) in late {
+            self.site.answer(route, request, &answers);
+        }
     }
 }
 
@@ -191,36 +239,6 @@ impl Site {
             path if path == self.page.endpoint => Some(Route::Metrics),
             "/" => Some(Route::LandingPage),
             _ => None,
-        }
-    }
-
-    /// Takes the requests that have arrived while `w` runs. Forgets clients that have hung up,
-    /// except the first: its run continues.
-    fn take_arrived(&self, requests: &Requests, waiting: &mut Vec<(Route, Request)>) -> Result<()> {
-        let mut is_first = true;
-        waiting.retain(|(_, request)| std::mem::take(&mut is_first) || request.is_awaited());
-        while let Some(request) = requests.try_next()? {
-            match self.route(request.path()) {
-                Some(route) => waiting.push((route, request)),
-                None => request.respond(not_found()),
-            }
-        }
-        Ok(())
-    }
-
-    fn answer_those_that_cannot_wait(
-        &self,
-        waiting: &mut Vec<(Route, Request)>,
-        history: &mut History,
-    ) {
-        let now = Instant::now();
-        let late =
-            |request: &Request| request.question().deadline.is_some_and(|deadline| deadline <= now);
-        let all = std::mem::take(waiting).into_iter();
-        let (cut, left) = all.partition::<Vec<_>, _>(|(_, request)| late(request));
-        *waiting = left;
-        for (route, request) in cut {
-            self.answer(route, request, &history.timed_out().into());
         }
     }
 

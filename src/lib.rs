@@ -20,7 +20,6 @@ compile_error!(
 );
 
 pub mod about;
-pub mod allocator;
 pub mod answers;
 pub mod builtin;
 pub mod cache;
@@ -37,8 +36,10 @@ mod lock;
 pub mod log;
 pub mod metrics;
 mod plural;
+pub mod printable;
 pub mod process_metrics;
 mod run_log;
+pub mod runner;
 mod service_manager;
 pub mod session;
 mod signals;

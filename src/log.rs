@@ -1,14 +1,24 @@
 //! The log: one line per event, on standard error. Lines have time and level, except in the
-//! journal, which adds its own.
+//! journal, which adds its own. Nothing waits for the reader of standard error: where it does not
+//! read, lines are dropped and counted.
+
+mod output;
 
 use std::{
-    env,
-    io::{self, Write},
+    env, io,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::fs::fstat;
 
-use crate::{calendar::utc, clock};
+use crate::{calendar::utc, clock, plural::counted, printable::printable};
+use output::Output;
+
+/// Lines that were dropped since the last one that was written.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Logs what the program does. Control characters in the message are escaped, so output of `w` or a
 /// client's request cannot start a new line or move a terminal's cursor.
@@ -32,17 +42,21 @@ pub fn complaint(message: &str) {
 }
 
 fn write(message: &str) {
-    let mut text = String::with_capacity(message.len() + 1);
-    for char in message.chars() {
-        if char.is_control() {
-            text.extend(char.escape_default());
-        } else {
-            text.push(char);
-        }
+    static OUTPUT: OnceLock<Output> = OnceLock::new();
+    let output = OUTPUT.get_or_init(Output::of_standard_error);
+    let dropped = DROPPED.swap(0, Ordering::Relaxed);
+    let notice = match dropped {
+        0 => String::new(),
+        _ => format!("{}{}\n", prefix("WARN"), lines_dropped(dropped)),
+    };
+    if output.write(&format!("{notice}{}\n", printable(message))).is_err() {
+        DROPPED.fetch_add(dropped + 1, Ordering::Relaxed);
     }
-    text.push('\n');
-    // If standard error is closed, this cannot be reported anywhere.
-    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn lines_dropped(count: u64) -> String {
+    let lines = counted(count, "line");
+    format!("{lines} of the log were dropped because nobody read standard error")
 }
 
 fn prefix(level: &str) -> String {

@@ -1,6 +1,8 @@
 //! Logs changes between runs: a failure begins, changes its kind or ends; `w` cannot see something,
 //! or can see it again. A state that lasts is logged once.
 
+use anyhow::Error;
+
 use crate::{
     command::{Failure, FailureKind},
     log,
@@ -17,6 +19,8 @@ pub(crate) struct RunLog {
     /// `w` counts more users than it lists, for no known reason. Logged only once, because this
     /// changes with every session.
     leftovers_logged: bool,
+    /// Logged only once, because it can differ from scraper to scraper.
+    early_answer_logged: bool,
     without_from: bool,
     not_in_utc: bool,
 }
@@ -30,13 +34,21 @@ impl RunLog {
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if self.failing != Some(failure.kind) {
             let what = match failure.kind {
-                FailureKind::Failed => "w failed",
-                FailureKind::Timeout => "w took too long",
-                FailureKind::Unreadable => "cannot read the output of w",
+                FailureKind::Failed => "w failed: ",
+                FailureKind::Timeout => "",
+                FailureKind::Unreadable => "cannot read the output of w: ",
             };
-            log::warn(&format!("{what}: {:#}; serving no sessions", failure.error));
+            log::warn(&format!("{what}{:#}; exposing no sessions", failure.error));
         }
         self.failing = Some(failure.kind);
+    }
+
+    /// Logs why a scraper was answered before `w` had ended.
+    pub(crate) fn answered_early(&mut self, why: &Error) {
+        if !self.early_answer_logged {
+            log::warn(&format!("answering without sessions: {why:#}"));
+        }
+        self.early_answer_logged = true;
     }
 
     /// Logs what changed with a run that gave a table, after this many that gave none.

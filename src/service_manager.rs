@@ -10,11 +10,16 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 
 use crate::log;
+
+/// How long to wait for room in the service manager's queue, which can be full while a system
+/// starts.
+const SEND_TIME: Duration = Duration::from_secs(1);
 
 /// Notifies the service manager, if there is one, that the exporter answers and handles signals.
 /// Until then, `systemctl start` waits; if the exporter exits before, `systemctl start` fails. The
@@ -32,7 +37,11 @@ fn send(socket: &OsStr, message: &[u8]) -> Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(socket),
     };
-    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message, &address));
+    let sent = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(SEND_TIME))?;
+        socket.send_to_addr(message, &address)
+    });
     sent.with_context(|| {
         format!("the service manager was not notified over {}", socket.to_string_lossy())
     })?;

@@ -19,8 +19,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use what::{
     cli::{self, Task},
     clock,
-    collector::{Collector, RunW},
+    collector::Collector,
     exporter::Exporter,
+    runner::RunW,
 };
 
 #[global_allocator]
@@ -45,7 +46,7 @@ fn table(rows: usize) -> Vec<u8> {
 fn serve(table: Vec<u8>) -> SocketAddr {
     let (sender, address) = mpsc::channel();
     thread::spawn(move || {
-        let run_w: RunW = Box::new(move |_| {
+        let run_w: RunW = Box::new(move || {
             RUNS.fetch_add(1, Ordering::Relaxed);
             Ok(table.clone())
         });
@@ -53,8 +54,8 @@ fn serve(table: Vec<u8>) -> SocketAddr {
         let Ok(Task::Serve(config)) = cli::parse(arguments.into_iter(), [].into_iter()) else {
             panic!("the flags are wrong");
         };
-        let collector = Collector::new(run_w, Box::new(clock::system), config.options());
-        let (mut exporter, _accepting) = Exporter::start(config, collector).unwrap();
+        let collector = Collector::new(clock::system(), config.options());
+        let (mut exporter, _accepting) = Exporter::start(config, collector, run_w).unwrap();
         sender.send(exporter.address).unwrap();
         exporter.answer_all().map(|_| ()).unwrap();
     });

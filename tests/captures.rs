@@ -17,12 +17,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
     calendar::Span,
-    clock::{Clock, Moment},
+    clock::Moment,
     collector::Collector,
-    command::{
-        Failure, FailureKind,
-        child::{Meanwhile, Next},
-    },
+    command::{Failure, FailureKind},
     exposition::Format,
     metrics::{self, Options},
     session::{self, CommandShown, Session},
@@ -87,18 +84,14 @@ impl Capture {
     /// The program's answer for it, at the time when it was captured, without values that differ
     /// between machines.
     fn answer(&self) -> String {
-        let (printed, status, taken) =
-            (self.printed(), self.status, Duration::from_secs(self.taken));
-        let run_w = move |_: &mut Meanwhile| match status {
-            0 => Ok(printed.clone()),
+        let printed = match self.status {
+            0 => Ok(self.printed()),
             status => Err(Failure { kind: FailureKind::Failed, error: anyhow!("status {status}") }),
         };
-        let instant = Instant::now();
-        let clock: Clock = Box::new(move || Moment { instant, unix: taken });
+        let now = Moment { instant: Instant::now(), unix: Duration::from_secs(self.taken) };
         let options =
             Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
-        let mut collector = Collector::new(Box::new(run_w), clock, options.clone());
-        let snapshot = collector.collect(&mut |_| Next::Wait).unwrap();
+        let snapshot = Collector::new(now, options.clone()).ended(now, printed);
         let text = metrics::render(Format::Text, &options, &snapshot);
         let text = String::from_utf8(text).unwrap();
         let differs =

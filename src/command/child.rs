@@ -1,12 +1,11 @@
-//! Runs a process with limits on time and output. Afterwards, nothing of its process group is left.
+//! Runs a process with limits on time and output. Afterwards, nothing of its process group runs,
+//! unless it can't be killed. Then nothing else is run until it has ended.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
-    mem,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -16,12 +15,12 @@ use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group,
-        pidfd_open, wait, waitid,
+        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group,
+        test_kill_process_group, wait, waitid,
     },
 };
 
-use crate::lock::locked;
+use super::stop::StopFlag;
 
 /// The most bytes of standard output that are accepted: 50,000 sessions of procps, or 240,000 of
 /// the shortest rows.
@@ -30,65 +29,19 @@ pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 /// The first bytes of standard error that are kept. The rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
 
-/// How long to wait for the end of a killed process. If it hangs in the kernel for longer, a later
-/// run collects it.
+/// How long to wait for the end of killed processes. One that hangs in the kernel, or has another
+/// user's rights, can stay for longer.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
-/// How often the caller gets control while the process runs.
-const STEP: Duration = Duration::from_millis(20);
+/// How long to sleep before looking again whether a process has ended: at first and at most.
+const NAPS: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(10));
 
-/// Called every few milliseconds during a run.
-pub type Meanwhile<'m> = dyn FnMut() -> Next + 'm;
-
-/// What to do with the current run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Go on: somebody waits for it.
-    Wait,
-    /// Kill it: nobody waits for it.
-    GiveUp,
-}
-
-/// The process group of the current run, so that another thread can kill it when the exporter
-/// stops.
-#[derive(Clone, Debug, Default)]
-pub struct Running(Arc<Mutex<RunningState>>);
-
-#[derive(Debug, Default)]
-enum RunningState {
-    #[default]
-    Idle,
-    Running(Pid),
-    Stopped,
-}
-
-impl Running {
-    /// Kills the current run and prevents new ones.
-    pub fn stop(&self) {
-        let mut state = locked(&self.0);
-        if let RunningState::Running(group) = mem::replace(&mut *state, RunningState::Stopped) {
-            kill_group(group);
-        }
-    }
-
-    fn start(&self, command: &mut Command) -> Result<Child, Fault> {
-        let mut state = locked(&self.0);
-        if let RunningState::Stopped = *state {
-            return Err(Fault::Stopped);
-        }
-        let child = command.spawn().map_err(Fault::NotStarted)?;
-        *state = RunningState::Running(Pid::from_child(&child));
-        Ok(child)
-    }
-
-    /// From now on, the run is not killed. Returns whether it may have been.
-    fn ended(&self) -> bool {
-        let mut state = locked(&self.0);
-        if let RunningState::Running(_) = *state {
-            *state = RunningState::Idle;
-        }
-        matches!(*state, RunningState::Stopped)
-    }
+/// Runs processes, one after the other.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    stop: StopFlag,
+    /// The process group of an earlier run that could not be killed.
+    survivor: Option<Pid>,
 }
 
 /// A process that exited by itself.
@@ -107,48 +60,60 @@ pub(crate) struct Ended {
 pub(crate) enum Fault {
     /// It could not be started.
     NotStarted(io::Error),
-    /// It was killed at the deadline.
+    /// It was not started, because this process group of an earlier run still runs.
+    NotAlone(Pid),
+    /// It did not end before the deadline.
     Late,
-    /// It was killed because nobody waited for it.
-    GivenUp,
     /// It was killed or not started because the exporter stops.
     Stopped,
-    /// It was killed because it printed more than `MAX_OUTPUT`.
+    /// It printed more than `MAX_OUTPUT`.
     TooMuch,
     /// Its output could not be read.
     Io(io::Error),
 }
 
-/// Runs a process until it ends. Afterwards, nothing of its process group is left.
-///
-/// # Errors
-/// It could not be started, did not exit in time, or printed too much.
-pub(crate) fn run(
-    command: &mut Command,
-    running: &Running,
-    deadline: Instant,
-    meanwhile: &mut Meanwhile,
-) -> Result<Ended, Fault> {
-    let mut child = running.start(command)?;
-    let group = Pid::from_child(&child);
-    let read = read_both(&mut child, deadline, meanwhile);
-    let ended = read.and_then(|read| wait_until(group, deadline, meanwhile).map(|()| read));
-    // This also kills processes that it started and left. Its leader is not collected yet, so the
-    // number still belongs to this group.
-    kill_group(group);
-    if ended.is_err() {
-        has_ended_by(group, Instant::now() + KILL_GRACE);
+impl Launcher {
+    /// Nothing runs. When the flag is set, the current run is killed, and no other begins.
+    pub(crate) fn new(stop: StopFlag) -> Launcher {
+        Launcher { stop, survivor: None }
     }
-    let is_stopped = running.ended();
-    let ended = ended.and_then(|(stdout, stderr)| {
-        let status = child.wait().map_err(Fault::Io)?;
-        Ok(Ended { status, stdout, stderr })
-    });
-    collect_ended_children();
-    match ended {
-        Ok(ended) if ended.status.success() => Ok(ended),
-        _ if is_stopped => Err(Fault::Stopped),
-        ended => ended,
+
+    /// Runs a process until it ends.
+    ///
+    /// # Errors
+    /// It could not be started, did not exit in time, or printed too much.
+    pub(crate) fn run(&mut self, command: &mut Command, deadline: Instant) -> Result<Ended, Fault> {
+        let _run = self.stop.begin_run().ok_or(Fault::Stopped)?;
+        collect_ended_children();
+        if let Some(group) = self.survivor.filter(|group| is_running(*group)) {
+            return Err(Fault::NotAlone(group));
+        }
+        self.survivor = None;
+        let mut child = command.spawn().map_err(Fault::NotStarted)?;
+        let group = Pid::from_child(&child);
+        let output = read(&mut child, &self.stop, deadline);
+        // This also kills processes that it started and left. Its leader is not collected yet, so
+        // the number still belongs to this group.
+        let _ = kill_process_group(group, Signal::KILL);
+        let ended = match output {
+            Ok((stdout, stderr)) => {
+                child.wait().map_err(Fault::Io).map(|status| Ended { status, stdout, stderr })
+            }
+            // The process ends now, so there is no time to wait.
+            Err(Fault::Stopped) => Err(Fault::Stopped),
+            Err(fault) => {
+                let is_gone = is_gone_by(group, Instant::now() + KILL_GRACE);
+                self.survivor = (!is_gone).then_some(group);
+                Err(fault)
+            }
+        };
+        collect_ended_children();
+        ended
+    }
+
+    /// Whether processes of the last run could not be killed.
+    pub(crate) fn has_survivor(&self) -> bool {
+        self.survivor.is_some()
     }
 }
 
@@ -160,70 +125,81 @@ pub(crate) fn nothing() -> io::Result<Stdio> {
     }
 }
 
-/// Reads both streams to their ends at the same time, so that the child blocks on neither.
-fn read_both(
+/// Reads both streams at the same time, so that the child blocks on neither, until standard output
+/// and the child have ended. Standard error can be open for longer, in a process that it left.
+fn read(
     child: &mut Child,
+    stop: &StopFlag,
     deadline: Instant,
-    meanwhile: &mut Meanwhile,
 ) -> Result<(Vec<u8>, Vec<u8>), Fault> {
-    let mut stdout = Stream::new(child.stdout.take());
-    let mut stderr = Stream::new(child.stderr.take());
+    let leader = Pid::from_child(child);
+    let mut stdout = Captured::new(child.stdout.take().map(OwnedFd::from), MAX_OUTPUT + 1);
+    let mut stderr = Captured::new(child.stderr.take().map(OwnedFd::from), MAX_COMPLAINT);
     let mut buffer = vec![0; 64 * 1024];
-    while stdout.is_open() || stderr.is_open() {
-        let time = next_step(deadline, meanwhile)?;
-        let (out_ready, err_ready) = ready(stdout.fd(), stderr.fd(), time).map_err(Fault::Io)?;
+    let mut nap = NAPS.0;
+    while stdout.is_open() || !has_ended(leader) {
+        let left = deadline.checked_duration_since(Instant::now()).ok_or(Fault::Late)?;
+        let time = if stdout.is_open() { left } else { nap.min(left) };
+        let fds = [Some(stop.as_fd()), stdout.fd(), stderr.fd()];
+        let [is_stopped, out_ready, err_ready] = ready(fds, time).map_err(Fault::Io)?;
+        if is_stopped {
+            return Err(Fault::Stopped);
+        }
         if out_ready {
-            stdout.read(&mut buffer, usize::MAX).map_err(Fault::Io)?;
+            stdout.read(&mut buffer).map_err(Fault::Io)?;
+        } else if !stdout.is_open() {
+            nap = (nap * 2).min(NAPS.1);
         }
         if err_ready {
-            stderr.read(&mut buffer, MAX_COMPLAINT).map_err(Fault::Io)?;
+            stderr.read(&mut buffer).map_err(Fault::Io)?;
         }
         if stdout.kept.len() > MAX_OUTPUT {
             return Err(Fault::TooMuch);
         }
     }
+    // What it said last.
+    while !stderr.is_full() && ready([stderr.fd()], Duration::ZERO).map_err(Fault::Io)?[0] {
+        stderr.read(&mut buffer).map_err(Fault::Io)?;
+    }
     stdout.kept.shrink_to_fit();
     Ok((stdout.kept, stderr.kept))
 }
 
-/// Calls `meanwhile` and returns how long to wait until the next call.
-fn next_step(deadline: Instant, meanwhile: &mut Meanwhile) -> Result<Duration, Fault> {
-    let left = deadline.checked_duration_since(Instant::now()).ok_or(Fault::Late)?;
-    match meanwhile() {
-        Next::Wait => Ok(left.min(STEP)),
-        Next::GiveUp => Err(Fault::GivenUp),
-    }
-}
-
-/// One of the child's streams, while it is open, and the bytes that were kept.
-struct Stream<R> {
-    pipe: Option<R>,
+/// What a process writes to a pipe: the pipe while it is open, and the first bytes.
+struct Captured {
+    pipe: Option<File>,
     kept: Vec<u8>,
+    most: usize,
 }
 
-impl<R: Read + AsFd> Stream<R> {
-    fn new(pipe: Option<R>) -> Stream<R> {
-        Stream { pipe, kept: Vec::new() }
+impl Captured {
+    fn new(pipe: Option<OwnedFd>, most: usize) -> Captured {
+        Captured { pipe: pipe.map(File::from), kept: Vec::new(), most }
     }
 
     fn is_open(&self) -> bool {
         self.pipe.is_some()
     }
 
+    fn is_full(&self) -> bool {
+        self.kept.len() >= self.most
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once, keeps at most `keep` bytes in total, and closes the stream at its end.
-    fn read(&mut self, buffer: &mut [u8], keep: usize) -> io::Result<()> {
+    /// Reads once, and closes the pipe at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let Some(pipe) = &mut self.pipe else {
             return Ok(());
         };
         match pipe.read(buffer) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
-                let room = keep.saturating_sub(self.kept.len()).min(count);
-                self.make_room(room)?;
+                let room = self.most.saturating_sub(self.kept.len()).min(count);
+                // The command decides how many bytes come, so an allocation can fail.
+                self.kept.try_reserve(room)?;
                 self.kept.extend_from_slice(&buffer[..room]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -231,68 +207,65 @@ impl<R: Read + AsFd> Stream<R> {
         }
         Ok(())
     }
-
-    /// The command decides how many bytes come, so an allocation can fail.
-    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
-        Ok(self.kept.try_reserve(bytes)?)
-    }
 }
 
-/// Waits until one of the two can be read or has ended, or the time is over.
-fn ready(
-    out: Option<BorrowedFd>,
-    err: Option<BorrowedFd>,
-    timeout: Duration,
-) -> io::Result<(bool, bool)> {
-    let both: Vec<BorrowedFd> = out.into_iter().chain(err).collect();
-    let mut polled: Vec<PollFd> = both.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+/// Waits until one of these can be read or has ended, or the time is over. Returns which.
+fn ready<const N: usize>(fds: [Option<BorrowedFd>; N], timeout: Duration) -> io::Result<[bool; N]> {
+    let open = fds.iter().flatten();
+    let mut polled: Vec<PollFd> = open.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
     match poll(&mut polled, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
     let mut answers = polled.iter().map(|fd| !fd.revents().is_empty());
-    let out_ready = out.is_some() && answers.next().unwrap_or(false);
-    Ok((out_ready, err.is_some() && answers.next().unwrap_or(false)))
+    Ok(fds.map(|fd| fd.is_some() && answers.next().unwrap_or(false)))
 }
 
-/// Waits for the end of a child that has closed its pipes. It is not collected yet.
-fn wait_until(child: Pid, deadline: Instant, meanwhile: &mut Meanwhile) -> Result<(), Fault> {
-    while !has_ended_by(child, deadline.min(Instant::now() + STEP)) {
-        next_step(deadline, meanwhile)?;
-    }
-    Ok(())
+/// Whether a child has ended. It is not collected yet.
+fn has_ended(child: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(child), options), Ok(None) | Err(Errno::INTR))
 }
 
-/// Waits until a child has ended or the time is over, and returns whether it has ended. It is not
-/// collected yet.
-fn has_ended_by(child: Pid, deadline: Instant) -> bool {
-    // Without pidfd (Linux before 5.3, some sandboxes) this sleeps and looks again.
-    let end = pidfd_open(child, PidfdFlags::empty()).ok();
-    let mut nap = Duration::from_micros(20);
+/// Waits until no process of a killed group runs or the time is over, and returns whether none
+/// does.
+fn is_gone_by(group: Pid, deadline: Instant) -> bool {
+    let mut nap = NAPS.0;
     loop {
-        match waitid(
-            WaitId::Pid(child),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
-        ) {
-            Ok(None) | Err(Errno::INTR) => {}
-            Ok(Some(_)) | Err(_) => return true,
+        collect_ended_children();
+        if !is_running(group) {
+            return true;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if Instant::now() >= deadline {
             return false;
         }
-        match &end {
-            Some(end) if ready(Some(end.as_fd()), None, left).is_ok() => {}
-            _ => thread::sleep(nap),
-        }
-        nap = (nap * 2).min(Duration::from_millis(10));
+        thread::sleep(nap);
+        nap = (nap * 2).min(NAPS.1);
     }
 }
 
-fn kill_group(group: Pid) {
-    // It is not an error if the group is already empty.
-    let _ = kill_process_group(group, Signal::KILL);
+/// Whether a process of the group still runs. One that has ended and waits for its parent does not.
+fn is_running(group: Pid) -> bool {
+    match test_kill_process_group(group) {
+        Err(Errno::SRCH) => false,
+        Ok(()) => has_live_process(group),
+        // All that are left have another user's rights. /proc may hide them.
+        Err(_) => true,
+    }
+}
+
+/// Looks in /proc, whose `stat` has the state and the group as the first and third field after the
+/// name.
+fn has_live_process(group: Pid) -> bool {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let group = group.to_string();
+    entries.filter_map(|entry| fs::read(entry.path().join("stat")).ok()).any(|stat| {
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        let is_dead = matches!(fields.next(), Some("Z" | "X"));
+        !is_dead && fields.nth(1) == Some(&group)
+    })
 }
 
 /// Collects all children that have ended: a killed command, and, as PID 1 of a container, the

@@ -277,7 +277,7 @@ mod tests {
         connections.evict_one();
         thread::scope(|scope| {
             scope.spawn(|| serve(socket, id, &connections, &channel));
-            let request = requests.next().unwrap();
+            let request = requests.next(None).unwrap().unwrap();
             thread::sleep(2 * HANG_UP_CHECK);
             request.respond(Reply::text(200, "OK", "x"));
             let mut answer = String::new();

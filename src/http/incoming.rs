@@ -1,7 +1,10 @@
 //! The loop's end of the channel from the connections. tiny_http provides the requests; the replies
 //! go to the connections directly.
 
-use std::sync::{Arc, mpsc::Receiver};
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use tiny_http::Server;
@@ -10,6 +13,10 @@ use super::{
     channel::{Asked, Question},
     reply::Reply,
 };
+
+/// Without a deadline, the loop wakes up once in this time for nothing. With tiny_http's `recv`, a
+/// call of the waker could not be told from an error.
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The source of requests.
 pub(crate) struct Requests {
@@ -30,22 +37,21 @@ impl Requests {
         Requests { server, questions }
     }
 
-    /// Waits for the next request.
+    /// Waits for the next request; `None` at the deadline, or when the waker is called.
     ///
     /// # Errors
     /// tiny_http has stopped.
-    pub(crate) fn next(&self) -> Result<Request> {
-        let request = self.server.recv().context("tiny_http has no more requests")?;
-        self.with_question(request)
+    pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Option<Request>> {
+        let time = deadline
+            .map_or(LONGEST_SLEEP, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let request = self.server.recv_timeout(time).context("tiny_http has no more requests")?;
+        request.map(|request| self.with_question(request)).transpose()
     }
 
-    /// The next request, if one has arrived.
-    ///
-    /// # Errors
-    /// tiny_http has stopped.
-    pub(crate) fn try_next(&self) -> Result<Option<Request>> {
-        let request = self.server.try_recv().context("tiny_http has no more requests")?;
-        request.map(|request| self.with_question(request)).transpose()
+    /// Lets another thread end the waiting in [`Requests::next`].
+    pub(crate) fn waker(&self) -> impl Fn() + Send + use<> {
+        let server = self.server;
+        move || server.unblock()
     }
 
     fn with_question(&self, request: tiny_http::Request) -> Result<Request> {

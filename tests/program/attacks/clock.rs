@@ -2,21 +2,15 @@
 
 use std::{
     fs,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use what::{
     cache::Cache,
     cli::{self, Task},
-    clock::{Clock, Moment},
+    clock::Moment,
     collector::Collector,
-    command::child::{Meanwhile, Next},
     exposition::Format,
-    landing_page::Settings,
 };
 
 use crate::{
@@ -25,35 +19,6 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Two clocks that the test sets.
-#[derive(Clone)]
-struct Time(Arc<Mutex<Moment>>);
-
-impl Time {
-    fn new() -> Time {
-        Time(Arc::new(Mutex::new(Moment {
-            instant: Instant::now(),
-            unix: Duration::from_secs(1_790_000_000),
-        })))
-    }
-
-    fn clock(&self) -> Clock {
-        let time = self.clone();
-        Box::new(move || *time.0.lock().unwrap())
-    }
-
-    fn passes(&self, time: Duration) {
-        let mut now = self.0.lock().unwrap();
-        now.instant += time;
-        now.unix += time;
-    }
-
-    fn is_set(&self, change: impl Fn(Duration) -> Duration) {
-        let mut now = self.0.lock().unwrap();
-        now.unix = change(now.unix);
-    }
-}
 
 /// No sample of an answer is below zero.
 fn none_negative(metrics: &str) {
@@ -72,54 +37,33 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
     let Ok(Task::Serve(config)) = cli::parse([].into_iter(), [].into_iter()) else {
         panic!("no flags are enough");
     };
+    let options = config.options();
     for change in [|unix: Duration| unix - HOUR, |unix| unix + HOUR, |_| Duration::ZERO] {
-        let time = Time::new();
-        let runs = Arc::new(AtomicU32::new(0));
-        let (counted, passing) = (Arc::clone(&runs), time.clone());
-        // The clock is set in the middle of the second run.
-        let run = Box::new(move |_: &mut Meanwhile| {
-            if counted.fetch_add(1, Ordering::Relaxed) == 1 {
-                passing.is_set(change);
-            }
-            passing.passes(Duration::from_millis(20));
-            Ok(TABLE.as_bytes().to_vec())
-        });
         let interval = Duration::from_secs(5);
-        let collector = Collector::new(run, time.clock(), config.options());
-        let mut cache = Cache::new(interval, time.clock(), collector);
-        let settings = Settings {
-            host: "host".to_owned(),
-            endpoint: config.metrics_endpoint.clone(),
-            interval,
-            command: config.metrics_command,
-        };
-        let mut served = |path: &str| {
-            let now = time.0.lock().unwrap().instant;
-            if cache.fresh(now).is_none() {
-                cache.refresh(&mut |_| Next::Wait);
-            }
-            let answers = cache.fresh(now).unwrap();
-            let body = match path {
-                "/" => answers.page(&settings),
-                _ => answers.metrics(Format::Text, &config.options()),
-            };
-            String::from_utf8(body.to_vec()).unwrap()
-        };
-        for expected in 1..=3 {
-            let metrics = served("/metrics");
+        let mut now = Moment { instant: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
+        let mut collector = Collector::new(now, options.clone());
+        let mut cache = Cache::new(interval);
+        for _ in 0..3 {
+            assert!(cache.fresh(now.instant, now.instant).is_none());
+            collector.begin(now);
+            now = after(now, Duration::from_millis(20));
+            now.unix = change(now.unix);
+            let answers = cache.keep(collector.ended(now, Ok(TABLE.as_bytes().to_vec())));
+            let metrics = answers.metrics(Format::Text, &options);
+            let metrics = String::from_utf8(metrics.to_vec()).unwrap();
             assert!(metrics.contains("user=\"alice\""), "{metrics}");
             assert!(metrics.contains("what_w_duration_seconds 0.02\n"), "{metrics}");
             none_negative(&metrics);
-            assert_eq!(runs.load(Ordering::Relaxed), expected);
-            time.is_set(change);
-            assert!(served("/").contains("alice"), "{}", served("/"));
-            time.passes(interval - Duration::from_millis(1));
-            time.is_set(change);
-            assert_eq!(served("/metrics"), metrics);
-            assert_eq!(runs.load(Ordering::Relaxed), expected);
-            time.passes(Duration::from_millis(1));
+            now = after(now, interval - Duration::from_millis(1));
+            now.unix = change(now.unix);
+            assert!(cache.fresh(now.instant, now.instant).is_some());
+            now = after(now, Duration::from_millis(1));
         }
     }
+}
+
+fn after(moment: Moment, time: Duration) -> Moment {
+    Moment { instant: moment.instant + time, unix: moment.unix + time }
 }
 
 /// libfaketime shifts the time of day for the program, and leaves the monotonic clock alone.

@@ -56,7 +56,7 @@ fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
 
 #[test]
 fn a_log_line_has_time_and_level_except_in_the_journal() {
-    let said = "w failed: false ended";
+    let said = "w failed: false exited with status 1 and printed no error; exposing no sessions\n";
     let journal = log_of_failure(|dev, ino| Some(format!("{dev}:{ino}")));
     assert!(journal.starts_with(said), "{journal}");
     // Inherited from a service whose standard error is now something else, or nonsense.
