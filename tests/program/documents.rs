@@ -333,15 +333,20 @@ fn prometheus_accepts_the_scrape_configurations() {
     for (name, document) in documents_below("") {
         for snippet in document.split("```yaml\n").skip(1) {
             let (snippet, _) = snippet.split_once("```").unwrap();
-            let file = folder().join("prometheus.yml");
+            let folder = folder();
+            let file = folder.join("prometheus.yml");
             fs::write(&file, snippet).unwrap();
+            // What the snippets name.
+            for named in ["server.crt", "what.password"] {
+                fs::write(folder.join(named), "").unwrap();
+            }
             let checked = Command::new("promtool").args(["check", "config"]).arg(file).output();
             let checked = checked.unwrap();
             assert!(checked.status.success(), "{name}: {checked:?}");
             count += 1;
         }
     }
-    assert!(count > 1 && readme().contains("\n      - targets: [\"127.0.0.1:9839\"]\n"), "{count}");
+    assert!(count > 1, "{count}");
 }
 
 /// The modules of tests that the commands in a text name, such as `real::`.
@@ -458,10 +463,14 @@ fn log_mallory_in(machine: &Machine) {
 #[test]
 #[ignore = "boots a container"]
 fn the_commands_work_on_a_new_debian_13() {
-    let machine = Machine::boot_with("trixie", &["curl", "prometheus"], &[]);
+    let machine =
+        Machine::boot_with("trixie", &["curl", "prometheus", "openssl", "apache2-utils"], &[]);
     logins::prepare(&machine);
+    // As Debian's installer writes it.
+    machine.says("printf '127.0.0.1 localhost\\n127.0.1.1 web1.example.com web1\\n' >/etc/hosts");
+    machine.says("hostname web1");
     put_clone(&machine);
-    for step in 1..=6 {
+    for step in 1..=7 {
         match step {
             2 => logins::log_in(&machine),
             4 => log_mallory_in(&machine),
@@ -469,10 +478,11 @@ fn the_commands_work_on_a_new_debian_13() {
         }
         let commands = shown_at(&format!("machine {step}"));
         assert!(!commands.is_empty(), "step {step}");
-        for shown in commands {
+        let mut folder = "/root/clone";
+        for shown in &commands {
             let mut fault = None;
             within(Duration::from_secs(120), &shown.command, || {
-                let output = machine.run(&format!("cd /root/clone && {}", shown.command));
+                let output = machine.run(&format!("cd {folder} && {}", shown.command));
                 let before = fault.take();
                 fault = shown.fault(&output);
                 if fault.is_some() && fault != before {
@@ -483,6 +493,7 @@ fn the_commands_work_on_a_new_debian_13() {
                 assert!(fault.is_none() || !shown.answer.is_empty(), "{fault:?}");
                 fault.is_none()
             });
+            folder = shown.command.strip_prefix("cd ").unwrap_or(folder);
             println!("{step}: {}", shown.command);
         }
     }
