@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 
+use super::quick;
 use crate::{
     harness::{Exporter, FakeW, contrib, fixture, folder, until},
     prometheus::Prometheus,
@@ -27,16 +28,21 @@ pub fn panels() -> Vec<Value> {
 
 /// The queries of a panel, as Grafana sends them with everything selected.
 pub fn queries(panel: &Value) -> Vec<(String, String)> {
-    let targets = panel["targets"].as_array().into_iter().flatten();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    targets.map(|target| (text(&target["refId"]), filled(&text(&target["expr"])))).collect()
+    queries_of(panel, ".*")
 }
 
-fn filled(query: &str) -> String {
+/// The queries of a panel with one host selected.
+fn queries_of(panel: &Value, host: &str) -> Vec<(String, String)> {
+    let targets = panel["targets"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    targets.map(|target| (text(&target["refId"]), filled(&text(&target["expr"]), host))).collect()
+}
+
+fn filled(query: &str, host: &str) -> String {
     let variables = [
         ("$__rate_interval", "10s"),
         ("$__range", "1m"),
-        ("$instance", ".*"),
+        ("$instance", host),
         ("$job", ".*"),
         ("$top", "10"),
     ];
@@ -51,7 +57,8 @@ fn filled(query: &str) -> String {
 #[test]
 #[ignore = "needs Debian's prometheus, node and npm"]
 fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
-    let w = FakeW::new("sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE");
+    let mallory = "s/alice    pts.5/mallory  pts\\/5/";
+    let w = FakeW::new(&format!("sed \"s/00:16/$(date -u +%H:%M)/; {mallory}\" $TABLE"));
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
     // A host where nobody is logged in, one where `w` fails, and one that answers only at first.
     let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
@@ -59,10 +66,14 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     let failing = Exporter::of("false", &[]);
     let gone = Exporter::of(&w.command(), &["--metrics.command=name"]);
     let addresses = [&exporter, &empty, &failing, &gone].map(|exporter| exporter.address.clone());
-    let prometheus = Prometheus::scraping(&addresses.join("', '"), "");
+    let targets = [("127.0.0.1:9839", &*addresses.join("\", \""))];
+    let prometheus = Prometheus::configured(&quick("prometheus/prometheus.yml", &targets));
     until("all hosts", || prometheus.query("what_up").len() == addresses.len());
     drop(gone);
-    until("the end of one", || prometheus.query("up == 0").len() == 1);
+    for alert in ["WhatNewLogin", "WhatUnlistedUser", "WhatFailing", "WhatExporterDown"] {
+        let firing = format!("ALERTS{{alertname='{alert}', alertstate='firing'}}");
+        until(alert, || !prometheus.query(&firing).is_empty());
+    }
 
     let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
     assert!(!contrib("grafana/dashboard.json").contains("=~\\\"what"), "a job's name");
@@ -86,7 +97,7 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     println!("{} panels", ids.len());
     let annotations = dashboard["annotations"]["list"].as_array().unwrap();
     let logins = annotations.iter().find(|annotation| annotation["name"] == "Logins").unwrap();
-    let query = filled(logins["target"]["expr"].as_str().unwrap());
+    let query = filled(logins["target"]["expr"].as_str().unwrap(), ".*");
     until(&format!("rows for {query}"), || !prometheus.query(&query).is_empty());
     let page = contrib("migrating-from-node.md");
     let queries = page
@@ -111,8 +122,27 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
         assert!(hosts.iter().all(|host| !host["metric"][name].is_null()), "{hosts:?}");
     }
 
+    zeros_are_only_where_they_were_measured(&prometheus, &addresses);
     let tables = checked_by_grafana(&answers);
     println!("{tables:#}");
+    // Those of severity info too.
+    let firing = tables["Firing alerts"].as_array().unwrap();
+    for (alert, severity, host, user) in [
+        ("WhatUnlistedUser", "critical", &addresses[0], Some("mallory")),
+        ("WhatNewLogin", "info", &addresses[0], Some("alice")),
+        ("WhatFailing", "critical", &addresses[2], None),
+        ("WhatExporterDown", "critical", &addresses[3], None),
+    ] {
+        let is_it = |row: &&Value| {
+            (row["Alert"] == alert && row["Severity"] == severity)
+                && (row["Host"] == **host && row["User"].as_str() == user)
+        };
+        let row = firing.iter().find(is_it).unwrap_or_else(|| panic!("no {alert}: {firing:#?}"));
+        assert!(row["Since"].as_u64().unwrap() > 1_700_000_000_000, "{row}");
+    }
+    let unlisted = tables["Users who are not on the list"].as_array().unwrap();
+    let here = unlisted.iter().find(|row| row["Host"] == *addresses[0]).unwrap();
+    assert_eq!((&here["User"], &here["Terminal"]), (&"mallory".into(), &"pts/5".into()));
     let mut unseen: Vec<(&str, &str)> = tables["Hosts that cannot be seen"]
         .as_array()
         .unwrap()
@@ -138,6 +168,38 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
             assert_eq!(vim[column], value, "{title}: {column}");
         }
         assert!(vim["Since"].as_u64().unwrap() > 1_700_000_000_000, "{title}: {vim}");
+    }
+}
+
+/// A zero is an answer. No data is none.
+fn zeros_are_only_where_they_were_measured(prometheus: &Prometheus, hosts: &[String; 4]) {
+    let shown = |title: &str, host: &str| {
+        let panel = panels().into_iter().find(|panel| panel["title"] == title).unwrap();
+        let (_, query) = queries_of(&panel, host).remove(0);
+        let rows = prometheus.query(&query);
+        rows.first().map(|row| row["value"][1].as_str().unwrap().to_owned())
+    };
+    // Sessions are listed, nobody is logged in, `w` fails, and the exporter is gone.
+    for (title, expected) in [
+        ("Users", [Some("3"), Some("0"), None, None]),
+        ("Sessions", [Some("3"), Some("0"), None, None]),
+        ("Remote sessions", [Some("1"), Some("0"), None, None]),
+        ("Hosts", [Some("1"), Some("1"), Some("1"), Some("0")]),
+        ("Hosts that cannot be seen", [Some("0"), Some("0"), Some("1"), Some("1")]),
+        // Before it was gone, there was one.
+        ("Users not on the list", [Some("1"), Some("0"), None, Some("1")]),
+        // The critical ones.
+        ("Firing alerts", [Some("2"), Some("0"), Some("1"), Some("3")]),
+    ] {
+        for (host, expected) in hosts.iter().zip(expected) {
+            assert_eq!(shown(title, host).as_deref(), expected, "{title} of {host}: {hosts:?}");
+        }
+    }
+    // Nothing is known of a host that does not exist.
+    for panel in panels() {
+        for (_, query) in queries_of(&panel, "nowhere") {
+            assert_eq!(prometheus.query(&query), [Value::Null; 0], "{}: {query}", panel["title"]);
+        }
     }
 }
 

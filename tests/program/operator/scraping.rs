@@ -280,7 +280,11 @@ fn prometheus_3_and_victoria_metrics_scrape_it_too() {
     for (name, other) in [("Prometheus 3", &new), ("VictoriaMetrics", &victoria)] {
         until(name, || series(other) == expected);
         for panel in panels() {
-            for (_, query) in queries(&panel) {
+            // VictoriaMetrics evaluates no rules, and so has no alerts.
+            let by_rules =
+                |query: &str| ["ALERTS", "what:unlisted"].iter().any(|of| query.contains(of));
+            let knows = |query: &str| name == "Prometheus 3" || !by_rules(query);
+            for (_, query) in queries(&panel).into_iter().filter(|(_, query)| knows(query)) {
                 until(&format!("{name}: as many rows for {query}"), || {
                     other.query(&query).len() == old.query(&query).len()
                 });
