@@ -83,6 +83,8 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "1m30", time),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "365d1ms", time),
         ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "99999999999999999999", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "18446744073709551615d", time),
+        ("--scrape.interval", "EXPORTER_CHECK_INTERVAL_MILLIS", "18446744073709551s1000ms", time),
         ("--w.command", "EXPORTER_W_COMMAND", "  ", "expected a command, such as w -i"),
         ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "0", "expected a time longer than 0"),
         ("--w.timeout", "EXPORTER_W_TIMEOUT_MILLIS", "soon", time),
