@@ -60,6 +60,10 @@ pub(crate) const MAX_CHECKS: usize = 64;
 /// out.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS_OF_CLIENT: usize = 4;
+/// The most certificates that a client sends beside its own. No chain can use more. Of hundreds with
+/// one name, each could be the next one of a chain, and to try them all takes a second.
+#[cfg(feature = "tls")]
+pub(crate) const MAX_INTERMEDIATES: usize = 6;
 /// A scraper is answered this much earlier than it stops waiting.
 pub(crate) const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 /// Shorter scrape timeouts are ignored. They would leave `w` too little time, and each one would be

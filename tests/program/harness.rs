@@ -262,6 +262,14 @@ impl Exporter {
         self.child.id()
     }
 
+    /// The processor's time that it has used, in ticks of 10 ms, user and system.
+    #[cfg(feature = "tls")]
+    pub fn ticks(&self) -> u32 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum()
+    }
+
     /// A figure of `/proc/PID/status`.
     pub fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

@@ -6,6 +6,7 @@
 //! - `settings`: what the file of `--web.config.file` may say, and the errors.
 //! - `reload`: files that change while it runs.
 //! - `admission`: which clients are let in.
+//! - `chains`: which chains of certificates lead to an authority.
 //! - `attacks`: attacks that there are only with TLS and passwords.
 //! - `ciphers`: versions and ciphers.
 //! - `node_exporter`: the same files beside node_exporter.

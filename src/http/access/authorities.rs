@@ -23,6 +23,8 @@ use x509_cert::{
     ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage},
 };
 
+use crate::http::limits::MAX_INTERMEDIATES;
+
 #[derive(Debug)]
 pub(super) struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
@@ -64,27 +66,37 @@ impl Authorities {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), CertificateError> {
-        let verified = if self.certificates.iter().any(|authority| authority == certificate) {
-            // `openssl req -x509` makes a certificate that is authority and client in one.
+        // `openssl req -x509` makes a certificate that is authority and client in one.
+        let is_authority = self.certificates.iter().any(|authority| authority == certificate);
+        let verified = if is_authority {
             read(certificate).and_then(|own| check(&own, now))
         } else {
-            EndEntityCert::try_from(certificate).and_then(|client| {
-                let check = |path: &VerifiedPath<'_>| self.check_path(path, now);
-                let (algorithms, roots) = (self.algorithms, &self.roots.roots);
-                client
-                    .verify_for_usage(
-                        algorithms,
-                        roots,
-                        intermediates,
-                        now,
-                        Later,
-                        None,
-                        Some(&check),
-                    )
-                    .map(|_| ())
-            })
+            self.verify_chain(certificate, intermediates, now)
         };
         verified.map_err(reason)
+    }
+
+    fn verify_chain(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if intermediates.len() > MAX_INTERMEDIATES {
+            return Err(Error::MaximumPathDepthExceeded);
+        }
+        let client = EndEntityCert::try_from(certificate)?;
+        let check = |path: &VerifiedPath<'_>| self.check_path(path, now);
+        client.verify_for_usage(
+            self.algorithms,
+            &self.roots.roots,
+            intermediates,
+            now,
+            Later,
+            None,
+            Some(&check),
+        )?;
+        Ok(())
     }
 
     /// Checks what webpki has not checked of a chain. If this fails, webpki tries the next one.

@@ -13,9 +13,9 @@ use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, connect, socket
 
 use super::{
     client::{Client, get},
-    files::{Files, PASSWORD, TLS, users},
+    files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
-use crate::harness::{Answer, Exporter, FakeW, promised, until};
+use crate::harness::{Answer, Exporter, FakeW, promised, sh, until};
 
 /// Connects from another address of this host.
 fn connect_from(client: [u8; 4], exporter: &Exporter) -> Option<TcpStream> {
@@ -125,6 +125,28 @@ fn guesses_are_checked_one_at_a_time() {
     answered.sort_unstable();
     println!("{answered:?}");
     assert!(answered[0] * 3 < answered[7], "{answered:?}");
+}
+
+/// Each of the forty can be the authority of each other one, as far as their names tell.
+#[test]
+fn certificates_that_could_make_many_chains_take_no_time() {
+    let files = Files::new(MUTUAL);
+    sh(
+        &files.folder,
+        "set -e
+        printf '[req]\ndistinguished_name=d\n[d]\n' >x.cnf
+        signed() { openssl req -x509 -config x.cnf -newkey ed25519 -nodes -subj /CN=x -addext basicConstraints=CA:$1 -keyout $2; }
+        signed FALSE many.key >many.crt
+        for i in $(seq 40); do signed TRUE x.key >>many.crt; done",
+    );
+    let exporter = files.exporter();
+    let client = Client::new(&files, Some("many"));
+    let before = exporter.ticks();
+    for _ in 0..10 {
+        assert!(client.get(&exporter.address, "/-/healthy", None).is_err());
+    }
+    let used = exporter.ticks() - before;
+    assert!(used < 100, "{used} ticks of 10 ms");
 }
 
 #[test]
