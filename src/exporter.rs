@@ -21,7 +21,7 @@ use crate::{
     collector::Collector,
     command::{StopFlag, StopHandle, W, is_plain_w, stop_flag},
     exposition::Format,
-    http::{Accepting, Access, Listener, Reply, Request, Requests},
+    http::{Access, Listener, Reply, Request, Requests, Shutdown},
     landing_page, log,
     metrics::Options,
     runner::{Printed, RunW, Runner},
@@ -67,9 +67,9 @@ pub fn serve(config: Config) -> Result<ExitCode> {
     signals::on_stop(move |signal| stop(signal, listening.try_recv().ok(), stop_w))?;
     let settings = config.described();
     let (collector, run_w) = (collector(&config), runs_of_w(&config, flag));
-    let (mut exporter, accepting) = Exporter::start(config, collector, run_w)?;
+    let (mut exporter, shutdown) = Exporter::start(config, collector, run_w)?;
     // If nobody receives it, the process is ending.
-    let _ = listens.send(accepting);
+    let _ = listens.send(shutdown);
     service_manager::ready();
     log::info(&format!(
         "{NAME} {VERSION} listens on {}://{}{}{settings}",
@@ -96,13 +96,13 @@ fn host_name() -> String {
 
 /// Accepts no new connections, finishes the answers in progress, and ends the process within a
 /// second.
-fn stop(signal: &str, accepting: Option<Accepting>, stop_w: StopHandle) {
+fn stop(signal: &str, shutdown: Option<Shutdown>, stop_w: StopHandle) {
     log::info(&format!("stopping on {signal}"));
-    if let Some(mut accepting) = accepting {
-        accepting.stop();
-        accepting.wait_until_answered(STOP_TIME);
+    if let Some(shutdown) = shutdown {
+        shutdown.begin();
+        shutdown.wait_until_answered(STOP_TIME);
         stop_w.stop(KILL_TIME);
-        accepting.wait_until_answered(STOP_TIME);
+        shutdown.wait_until_answered(STOP_TIME);
     }
     process::exit(0);
 }
@@ -144,13 +144,13 @@ impl Exporter {
         config: Config,
         collector: Collector,
         run_w: RunW,
-    ) -> Result<(Exporter, Accepting)> {
+    ) -> Result<(Exporter, Shutdown)> {
         let options = config.options();
         let named = [config.source("--listen.host"), config.source("--listen.port")].join(", ");
         let listener = Listener::bind(&config.listen_host, config.listen_port, &named)?;
         let address = listener.address;
         let scheme = config.web_config_file.as_ref().map_or("http", Access::scheme);
-        let (accepting, requests) = listener.start(config.web_config_file)?;
+        let (shutdown, requests) = listener.start(config.web_config_file)?;
         let runner = Runner::start(run_w, requests.waker())?;
         let cache = Cache::new(config.scrape_interval);
         let page = landing_page::Settings {
@@ -162,7 +162,7 @@ impl Exporter {
         let (site, waiting) = (Site { options, page }, None);
         let exporter =
             Exporter { address, scheme, requests, runner, waiting, collector, cache, site };
-        Ok((exporter, accepting))
+        Ok((exporter, shutdown))
     }
 
     /// Answers requests, one after the other.
@@ -259,7 +259,6 @@ impl Site {
                 headers: vec![
                     ("Content-Type", "text/html; charset=utf-8"),
                     ("Content-Security-Policy", landing_page::SECURITY_POLICY),
-                    ("X-Content-Type-Options", "nosniff"),
                     ("Referrer-Policy", "no-referrer"),
                 ],
                 body: answers.page(&self.page),

@@ -7,21 +7,20 @@ mod access;
 #[cfg(not(feature = "tls"))]
 #[path = "http/access/absent.rs"]
 mod access;
-mod channel;
-mod connection;
-mod connections;
+mod client;
 mod date;
-mod incoming;
-mod inner;
+mod front;
 mod limits;
 mod listener;
-#[cfg(feature = "tls")]
 mod network;
+mod places;
 mod reply;
 mod request;
-mod stream;
+mod requests;
+mod server;
+mod socket;
 
 pub(crate) use access::Access;
-pub(crate) use incoming::{Request, Requests};
-pub(crate) use listener::{Accepting, Listener};
+pub(crate) use listener::{Listener, Shutdown};
 pub(crate) use reply::Reply;
+pub(crate) use requests::{Request, Requests};

@@ -33,24 +33,17 @@ pub(crate) const WRITE_GRACE: Duration = Duration::from_secs(1);
 pub(crate) const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The time for a client to read its last answer, before its connection is closed.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
-/// The time for a client to send its first or next request, before its connection can be closed to
-/// make room. Clients that open 200 connections at once need that long.
-pub(crate) const EVICTION_GRACE: Duration = Duration::from_millis(250);
-/// How often the listener tries to make room, if no connection ends.
-pub(crate) const EVICTION_CHECK: Duration = Duration::from_millis(25);
-/// If this many new connections are closed to make room, one soon after the other, it is an attack.
-/// Then new connections get no [`EVICTION_GRACE`].
-pub(crate) const ATTACK_EVICTIONS: u32 = MAX_CONNECTIONS as u32;
-/// The attack is over if no new connection was closed to make room for this time.
-pub(crate) const ATTACK_PAUSE: Duration = Duration::from_secs(1);
-/// How often a connection that waits for its reply checks whether the client has hung up.
-pub(crate) const HANG_UP_CHECK: Duration = Duration::from_millis(250);
-/// The pause before the next connection is accepted, after an error such as too many open files.
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+/// How long a request queues for a place among those that wait for the loop. Usually the loop
+/// answers many requests within this time. If it does not, it waits for `w`.
+pub(crate) const PLACE_TIME: Duration = Duration::from_millis(250);
+/// The most connections of a listening socket that are accepted before the others are served.
+pub(crate) const ACCEPTS: usize = 16;
+/// How often a client is read before the others are served.
+pub(crate) const READS: usize = 4;
+/// The time until the next connection is accepted, after an error such as too many open files.
+pub(crate) const RETRY_TIME: Duration = Duration::from_millis(20);
 /// The least time between two log lines about refused connections.
-pub(crate) const LOG_PAUSE: Duration = Duration::from_secs(60);
-/// The stack of a connection's thread. TLS needs more.
-pub(crate) const STACK_BYTES: usize = if cfg!(feature = "tls") { 256 } else { 64 } * 1024;
+pub(crate) const LOG_TIME: Duration = Duration::from_secs(60);
 /// The most passwords that are being checked or wait for it. At bcrypt's cost 10 each takes about
 /// 50 ms, so that the last one is checked before Prometheus gives up. Each step of the cost doubles
 /// that.

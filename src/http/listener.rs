@@ -1,32 +1,29 @@
-//! The sockets that clients connect to. Each connection gets its own thread. Errors never stop the
-//! accepting.
+//! The sockets that clients connect to.
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    sync::Arc,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    os::fd::OwnedFd,
+    sync::mpsc::{self, Receiver},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use rustix::{
     io::Errno,
     net::{
-        self,
-        sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout, set_tcp_nodelay},
+        self, AddressFamily, SocketFlags, SocketType,
+        sockopt::{set_ipv6_v6only, set_socket_send_buffer_size, set_tcp_nodelay},
     },
 };
 
 use super::{
     access::Access,
-    channel::Channel,
-    connection::Connection,
-    connections::Connections,
-    incoming::Requests,
-    inner,
-    limits::{LISTEN_QUEUE, LOG_PAUSE, PAUSE, SEND_BUFFER_BYTES, STACK_BYTES, WRITE_TIME},
-    stream::Stream,
+    front::Front,
+    limits::{LISTEN_QUEUE, SEND_BUFFER_BYTES},
+    requests::{Bell, Message, Requests, ToFront},
+    server,
 };
 use crate::log;
 
@@ -38,19 +35,15 @@ pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     /// The first address, with its port.
     pub address: SocketAddr,
+    /// Bound so that nobody else can have the port there, and not listening.
+    reserved: Vec<OwnedFd>,
 }
 
-/// The state that all connections share.
-struct Shared {
-    connections: Connections,
-    channel: Channel,
-    access: Option<Access>,
-}
-
-/// Stops the accepting.
-pub struct Accepting {
-    sockets: Vec<TcpListener>,
-    shared: Arc<Shared>,
+/// Shuts the front down.
+pub struct Shutdown {
+    to_front: ToFront,
+    answered: Receiver<()>,
+    _reserved: Vec<OwnedFd>,
 }
 
 impl Listener {
@@ -90,90 +83,71 @@ impl Listener {
         };
         let address = first.local_addr().with_context(tried)?;
         sockets.iter().try_for_each(set_up)?;
-        Ok(Listener { sockets, address })
+        let reserved = reserve_ipv6(&sockets).into_iter().collect();
+        Ok(Listener { sockets, address, reserved })
     }
 
-    /// Starts to accept connections, and returns the requests for the loop. `access` restricts the
-    /// clients, if it is set.
+    /// Starts the front, and returns the requests for the loop. `access` restricts the clients, if
+    /// it is set.
     ///
     /// # Errors
     /// Too few file descriptors or threads are available.
-    pub(crate) fn start(self, access: Option<Access>) -> Result<(Accepting, Requests)> {
-        let (channel, requests) = inner::open()?;
-        let shared = Arc::new(Shared { connections: Connections::default(), channel, access });
-        let copies: io::Result<Vec<_>> = self.sockets.iter().map(TcpListener::try_clone).collect();
-        let sockets = copies.context("the listening socket can't be shared")?;
-        for socket in self.sockets {
-            let shared = Arc::clone(&shared);
-            let accepting = thread::Builder::new().spawn(move || shared.accept(&socket));
-            accepting.context("no thread can be started")?;
+    pub(crate) fn start(self, mut access: Option<Access>) -> Result<(Shutdown, Requests)> {
+        let bell = Bell::new().context("no event descriptor can be made")?;
+        let (sender, messages) = mpsc::channel();
+        let to_front = ToFront::new(sender, bell.clone());
+        let (to_loop, requests) = server::start(to_front.clone())?;
+        if let Some(access) = &mut access {
+            access.start(to_front.clone()).context("no thread can be started")?;
         }
-        Ok((Accepting { sockets, shared }, requests))
+        let (unanswered, answered) = mpsc::channel();
+        let front = Front::new(self.sockets, access, to_loop, messages, bell, unanswered);
+        let serving = thread::Builder::new().spawn(move || front.run());
+        serving.context("no thread can be started")?;
+        Ok((Shutdown { to_front, answered, _reserved: self.reserved }, requests))
     }
 }
 
-/// Sets the options of a socket. Its connections inherit them.
+/// Sets the options of a socket. Its connections inherit all but the last one.
 fn set_up(socket: &TcpListener) -> Result<()> {
     // The default queue holds 128 connections. Other clients would try again after a second.
     net::listen(socket, LISTEN_QUEUE).context("the listen queue can't be made longer")?;
     // Otherwise an answer on a kept connection can wait 40 ms for the client's acknowledgement.
     set_tcp_nodelay(socket, true).context("TCP_NODELAY can't be set")?;
     set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES).context("SO_SNDBUF can't be set")?;
-    // Limits each write. The connection limits the time of the whole answer.
-    set_socket_timeout(socket, Timeout::Send, Some(WRITE_TIME)).context("SO_SNDTIMEO can't be set")
+    socket.set_nonblocking(true).context("O_NONBLOCK can't be set")
 }
 
-impl Shared {
-    /// Accepts connections until the socket is shut down.
-    fn accept(self: &Arc<Shared>, socket: &TcpListener) {
-        let mut logged: Option<Instant> = None;
-        loop {
-            let served = match socket.accept() {
-                Ok((stream, _)) => self.serve(stream),
-                // The socket was shut down.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
-                Err(error) if is_of_connection(&error) => continue,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
-                if logged.is_none_or(|time| time.elapsed() > LOG_PAUSE) {
-                    log::warn(&format!("refusing connections: {error}"));
-                    logged = Some(Instant::now());
-                }
-                // Descriptors, threads or memory ran out. A connection that ends releases some.
-                self.connections.evict_one();
-                thread::sleep(PAUSE);
-            }
+/// If the host is all of IPv4 or its loopback address, another user could listen on the same port
+/// of IPv6 and answer clients that try IPv6 first. So the port is taken there too.
+fn reserve_ipv6(sockets: &[TcpListener]) -> Option<OwnedFd> {
+    let [socket] = sockets else { return None };
+    let address = socket.local_addr().ok()?;
+    let same = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv6Addr::UNSPECIFIED,
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST,
+        _ => return None,
+    };
+    let same = SocketAddr::from((same, address.port()));
+    match bind_only(&same) {
+        Ok(socket) => Some(socket),
+        Err(error) if is_of_missing_ipv6(&error) => None,
+        Err(error) => {
+            log::warn(&format!(
+                "{same} can't be reserved: {error}; another program can answer clients that try IPv6 first"
+            ));
+            None
         }
     }
+}
 
-    /// Serves a connection in its own thread.
-    fn serve(self: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
-        // A connection that was reset already needs no thread.
-        if !matches!(stream.take_error(), Ok(None)) {
-            return Ok(());
-        }
-        let stream = Arc::new(stream);
-        let id = self.connections.enter(&stream);
-        let shared = Arc::clone(self);
-        let serve = move || {
-            shared.serve_stream(&stream, id);
-            shared.connections.leave(id);
-        };
-        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
-        thread.map(drop).inspect_err(|_| self.connections.leave(id))
-    }
-
-    fn serve_stream(&self, socket: &TcpStream, id: u64) {
-        let Shared { connections, channel, access } = self;
-        let access = access.as_ref();
-        match access.map_or(Ok(None), Access::session) {
-            Ok(tls) => {
-                Connection::new(Stream::new(socket, tls), id, connections, channel, access).serve()
-            }
-            Err(error) => log::warn(&format!("TLS can't be started: {error:#}")),
-        }
-    }
+/// Binds an address of IPv6 alone. Nobody can connect to it, and nobody else can bind it.
+fn bind_only(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None)?;
+    set_ipv6_v6only(&socket, true)?;
+    net::bind(&socket, address)?;
+    Ok(socket)
 }
 
 /// A name such as localhost can have an IPv6 address where IPv6 is switched off, by sysctl or in
@@ -183,21 +157,15 @@ fn is_of_missing_ipv6(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
-fn is_of_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
-}
-
-impl Accepting {
+impl Shutdown {
     /// Accepts no more connections.
-    pub(crate) fn stop(&mut self) {
-        for socket in self.sockets.drain(..) {
-            let _ = net::shutdown(&socket, net::Shutdown::Both);
-        }
+    pub(crate) fn begin(&self) {
+        self.to_front.send(Message::Stop);
     }
 
     /// Waits until all requests are answered, at most for this time.
     pub(crate) fn wait_until_answered(&self, time: Duration) {
-        self.shared.connections.wait_until_answered(time);
+        let _ = self.answered.recv_timeout(time);
     }
 }
 

@@ -1,11 +1,11 @@
 //! An answer and its head.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
-use super::date::http_date;
+use super::{date::http_date, request::Refusal};
 use crate::{about::NAME, clock};
 
-/// An answer of the loop, or of the connection itself.
+/// An answer of the loop, or of the front itself.
 pub(crate) struct Reply {
     /// The status code.
     pub status: u16,
@@ -17,6 +17,11 @@ pub(crate) struct Reply {
     pub body: Arc<Vec<u8>>,
 }
 
+/// Fields of every answer. A cached answer would show users who have logged out, or call a dead
+/// exporter healthy. A page of another site in a browser on this host must not read the answer.
+const FIELDS: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+                      Cross-Origin-Resource-Policy: same-origin\r\n";
+
 impl Reply {
     /// An answer in plain text.
     pub(crate) fn text(status: u16, reason: &'static str, text: &str) -> Reply {
@@ -24,21 +29,29 @@ impl Reply {
         Reply { status, reason, headers, body: Arc::new(text.into()) }
     }
 
+    /// An answer that says why there is no other.
+    pub(super) fn refusal(refusal: Refusal) -> Reply {
+        let Refusal { status, reason, text } = refusal;
+        Reply::text(status, reason, &format!("{text}\n"))
+    }
+
     /// The status line and the header fields, each with its line end, without the fields about the
     /// connection.
-    pub(crate) fn head(&self) -> String {
+    pub(super) fn head(&self) -> String {
         let Reply { status, reason, headers, body } = self;
         let date = http_date(clock::system().unix_seconds());
-        // A cached answer would show users who have logged out, or call a dead exporter healthy.
-        let mut head = format!(
-            "HTTP/1.1 {status} {reason}\r\nServer: {NAME}\r\nDate: {date}\r\nCache-Control: no-store\r\n"
+        // Long enough for all fields of this exporter.
+        let mut head = String::with_capacity(1024);
+        let _ = write!(
+            head,
+            "HTTP/1.1 {status} {reason}\r\nServer: {NAME}\r\nDate: {date}\r\n{FIELDS}"
         );
         for (name, value) in headers {
             head.extend([*name, ": ", *value, "\r\n"]);
         }
         // This status has no content and no length (RFC 9110, 8.6).
         if *status != 204 {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
         }
         head
     }

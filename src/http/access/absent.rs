@@ -1,21 +1,29 @@
 //! What a build without the feature `tls` has instead: types without values.
 
-use std::{
-    io,
-    net::{IpAddr, TcpStream},
-    path::Path,
-    time::Duration,
-};
+use std::{io, net::IpAddr, net::TcpStream, path::Path};
 
 use anyhow::{Result, bail};
 
-use super::{request::Refusal, stream::Unread};
+use super::{request::Refusal, requests::ToFront};
 
 /// TLS settings and passwords.
 #[derive(PartialEq)]
 pub enum Access {}
 
-pub(crate) enum Session {}
+/// TLS on a socket.
+pub(super) enum Tls {}
+
+/// The result of a check of a password.
+pub(super) enum Verdict {}
+
+/// Whether a request may be answered.
+#[expect(dead_code)]
+pub(super) enum Admission {
+    Admitted,
+    Refused(Refusal),
+    /// The password is being checked.
+    Unknown,
+}
 
 impl Access {
     /// # Errors
@@ -30,34 +38,49 @@ impl Access {
         match *self {}
     }
 
-    pub(crate) fn session(&self) -> Result<Option<Session>> {
+    pub(super) fn start(&mut self, _: ToFront) -> io::Result<()> {
         match *self {}
     }
 
-    pub(crate) fn admit(&self, _: &str, _: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn tls(&mut self) -> Result<Option<Tls>> {
         match *self {}
     }
 
-    pub(crate) fn add_fields(&self, _: &mut String) {
+    pub(super) fn admit(&mut self, _: u64, _: IpAddr, _: &str) -> Admission {
+        match *self {}
+    }
+
+    pub(super) fn take(
+        &mut self,
+        verdict: Verdict,
+        _: impl Fn(u64) -> bool,
+    ) -> (u64, Result<(), Refusal>) {
+        match verdict {}
+    }
+
+    pub(super) fn add_fields(&self, _: &mut String) {
         match *self {}
     }
 }
 
-impl Session {
-    pub(crate) fn read(
-        &mut self,
-        _: &TcpStream,
-        _: &mut [u8],
-        _: Duration,
-    ) -> Result<usize, Unread> {
+impl Tls {
+    pub(super) fn read(&mut self, _: &mut TcpStream, _: &mut [u8]) -> io::Result<usize> {
         match *self {}
     }
 
-    pub(crate) fn write_all(&mut self, _: &TcpStream, _: &[u8], _: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, _: &mut TcpStream, _: &[u8]) -> io::Result<usize> {
         match *self {}
     }
 
-    pub(crate) fn announce_end(&mut self, _: &TcpStream) -> io::Result<()> {
+    pub(super) fn flush(&mut self, _: &mut TcpStream) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn announce_end(&mut self, _: &mut TcpStream) -> io::Result<()> {
         match *self {}
     }
 }

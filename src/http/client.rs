@@ -1,0 +1,336 @@
+//! One client: it sends a request, waits for the reply, and reads it. Nothing here blocks.
+
+use std::{
+    fmt::Write,
+    io::{self, ErrorKind},
+    net::IpAddr,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use rustix::event::PollFlags;
+
+use super::{
+    limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, PLACE_TIME, READS, WRITE_GRACE, WRITE_TIME},
+    request::{
+        HTTPS_EXPECTED, Head, Method, REQUEST_TIMEOUT, Received, Refusal, SERVICE_UNAVAILABLE,
+    },
+    socket::Socket,
+};
+
+/// A client, and where it stands.
+pub(super) struct Client {
+    /// Its number, by which replies find it.
+    pub id: u64,
+    /// From where it comes.
+    pub network: IpAddr,
+    /// Its connection.
+    pub socket: Socket,
+    /// Where it stands.
+    pub state: State,
+    /// When the state began. A first request begins with the connection.
+    pub since: Instant,
+    /// Whether it has ended its sending. It may still wait for its answer.
+    pub has_ended: bool,
+    /// Whether it was looked at at least once. Its request may have arrived with the connection.
+    was_served: bool,
+    /// Whether it can go on although the system reports nothing new.
+    wants_turn: bool,
+    received: Received,
+    /// Whether it expects no body, because it has sent HEAD.
+    to_head: bool,
+    /// Whether the connection is used again after the answer.
+    keep_alive: bool,
+}
+
+/// Where a client stands.
+pub(super) enum State {
+    /// Has sent nothing yet.
+    New,
+    /// Was answered, and has sent nothing of its next request.
+    Idle,
+    /// Has sent a part of a request.
+    Sending,
+    /// Has sent this request, whose password is being checked.
+    Checked(Head),
+    /// Has sent this request, for which there is no place yet.
+    Queued(Head),
+    /// Waits for the reply of the loop. The value lives as long as it does.
+    Waiting { _awaited: Arc<()> },
+    /// Reads its answer.
+    Reading(Answer),
+    /// Has got its last answer. What it still sends is read and dropped.
+    Leaving,
+    /// Has left, or must go.
+    Gone,
+}
+
+/// An answer on its way.
+pub(super) struct Answer {
+    head: String,
+    body: Arc<Vec<u8>>,
+    /// The bytes of both that were sent.
+    sent: usize,
+}
+
+/// What a client asks for.
+pub(super) enum Asked {
+    Nothing,
+    Request(Head),
+    /// It gets an answer that says why, and the connection ends.
+    Refusal(Refusal),
+}
+
+impl Client {
+    /// Nothing has been read yet.
+    pub(super) fn new(id: u64, network: IpAddr, socket: Socket) -> Client {
+        Client {
+            id,
+            network,
+            socket,
+            state: State::New,
+            since: Instant::now(),
+            has_ended: false,
+            was_served: false,
+            wants_turn: false,
+            received: Received::default(),
+            to_head: false,
+            keep_alive: false,
+        }
+    }
+
+    /// What to wait for. Errors and resets are reported in any case.
+    pub(super) fn events(&self) -> PollFlags {
+        match self.state {
+            State::Reading(_) => PollFlags::OUT,
+            _ if self.is_unanswered() && self.has_ended => PollFlags::empty(),
+            _ if self.is_unanswered() => PollFlags::RDHUP,
+            _ if self.socket.wants_write() => PollFlags::OUT,
+            _ => PollFlags::IN,
+        }
+    }
+
+    /// When it is its turn at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.wants_turn {
+            return Some(self.since);
+        }
+        let time = match self.state {
+            State::New | State::Sending => HEAD_TIME,
+            State::Idle => IDLE_TIME,
+            State::Queued(_) => PLACE_TIME,
+            State::Reading(_) => WRITE_TIME,
+            State::Leaving => LINGER_TIME,
+            State::Checked(_) | State::Waiting { .. } | State::Gone => return None,
+        };
+        Some(self.since + time)
+    }
+
+    /// Whether it waits for an answer.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self.state, State::Checked(_) | State::Queued(_) | State::Waiting { .. })
+    }
+
+    /// Whether it waits for an answer or reads it.
+    pub(super) fn is_being_answered(&self) -> bool {
+        self.is_unanswered() || matches!(self.state, State::Reading(_))
+    }
+
+    /// How dearly it would be missed, if one connection has to end: least if it has got its last
+    /// answer, most if it waits for one.
+    pub(super) fn rank(&self, now: Instant) -> u8 {
+        match self.state {
+            State::Leaving | State::Gone => 0,
+            State::Idle => 1,
+            State::New | State::Sending if self.was_served => 2,
+            State::Queued(_) => 3,
+            State::Reading(_) if now.saturating_duration_since(self.since) >= WRITE_GRACE => 4,
+            State::Checked(_) | State::Waiting { .. } => 5,
+            State::New | State::Sending | State::Reading(_) => 6,
+        }
+    }
+
+    fn turn(&mut self, state: State) {
+        (self.state, self.since) = (state, Instant::now());
+    }
+
+    /// Does what it is ready for.
+    pub(super) fn serve(&mut self, ready: PollFlags) -> Asked {
+        let first_turn = !std::mem::replace(&mut self.was_served, true);
+        let has_turn = std::mem::take(&mut self.wants_turn);
+        if ready.is_empty() && !has_turn {
+            return if first_turn { Asked::Nothing } else { self.expire() };
+        }
+        match self.state {
+            State::New | State::Idle | State::Sending => return self.receive(),
+            State::Checked(_) | State::Queued(_) | State::Waiting { .. } => {
+                if ready.intersects(PollFlags::ERR | PollFlags::HUP) {
+                    self.state = State::Gone;
+                }
+                self.has_ended = true;
+            }
+            State::Reading(_) => self.write(),
+            State::Leaving => match self.socket.drop_some() {
+                Ok(0) => self.state = State::Gone,
+                dropped => self.end_unless_blocked(dropped),
+            },
+            State::Gone => {}
+        }
+        Asked::Nothing
+    }
+
+    /// Ends what takes too long.
+    fn expire(&mut self) -> Asked {
+        if self.deadline().is_none_or(|deadline| deadline > Instant::now()) {
+            return Asked::Nothing;
+        }
+        match self.state {
+            State::Sending => {
+                self.to_head = self.received.is_to_head();
+                Asked::Refusal(REQUEST_TIMEOUT)
+            }
+            State::Queued(_) => Asked::Refusal(SERVICE_UNAVAILABLE),
+            _ => {
+                self.state = State::Gone;
+                Asked::Nothing
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Asked {
+        for _ in 0..READS {
+            match self.received.next() {
+                Ok(Some(head)) => {
+                    self.to_head = head.method == Method::Head;
+                    self.keep_alive = head.keep_alive;
+                    return Asked::Request(head);
+                }
+                Ok(None) => {}
+                Err(refusal) => {
+                    self.to_head = self.received.is_to_head();
+                    return Asked::Refusal(refusal);
+                }
+            }
+            let mut buffer = [0; 4096];
+            match self.socket.read(&mut buffer) {
+                Ok(0) => {
+                    self.state = State::Gone;
+                    return Asked::Nothing;
+                }
+                Ok(count) => {
+                    match self.state {
+                        State::New => self.state = State::Sending,
+                        State::Idle => self.turn(State::Sending),
+                        _ => {}
+                    }
+                    self.received.push(&buffer[..count]);
+                }
+                Err(error) => return self.not_received(&error),
+            }
+        }
+        // Others come first.
+        self.wants_turn = true;
+        Asked::Nothing
+    }
+
+    fn not_received(&mut self, error: &io::Error) -> Asked {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
+            ErrorKind::Unsupported => {
+                self.socket.leave_tls();
+                return Asked::Refusal(HTTPS_EXPECTED);
+            }
+            ErrorKind::InvalidData => self.leave(),
+            _ => self.state = State::Gone,
+        }
+        Asked::Nothing
+    }
+
+    /// Queues for a place among those that wait for the loop.
+    pub(super) fn queue(&mut self, head: Head) {
+        self.turn(State::Queued(head));
+    }
+
+    /// Takes the request whose password was checked, if it is this client's turn.
+    pub(super) fn take_checked(&mut self) -> Option<Head> {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Checked(head) => Some(head),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the request that queues, which waits for the loop from now on, and what tells the loop
+    /// whether it still does.
+    pub(super) fn wait(&mut self) -> Option<(Head, Weak<()>)> {
+        let waits = Arc::new(());
+        let still = Arc::downgrade(&waits);
+        match std::mem::replace(&mut self.state, State::Waiting { _awaited: waits }) {
+            State::Queued(head) => Some((head, still)),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Whether it waits for the loop.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Ends the connection with the next answer.
+    pub(super) fn end_soon(&mut self) {
+        self.keep_alive = false;
+    }
+
+    /// Begins to write an answer; `head` lacks only what it says about the connection.
+    pub(super) fn answer(&mut self, mut head: String, body: &Arc<Vec<u8>>) {
+        if self.keep_alive {
+            let seconds = IDLE_TIME.as_secs();
+            let _ = write!(head, "Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\r\n");
+        } else {
+            head.push_str("Connection: close\r\n\r\n");
+        }
+        // Neither an answer to HEAD nor a refusal of it has a body (RFC 9110, 9.3.2).
+        let body = if self.to_head { Arc::default() } else { Arc::clone(body) };
+        self.turn(State::Reading(Answer { head, body, sent: 0 }));
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let State::Reading(Answer { head, body, sent }) = &mut self.state else { return };
+        while *sent < head.len() + body.len() {
+            let head_left = &head.as_bytes()[head.len().min(*sent)..];
+            let body_left = &body[sent.saturating_sub(head.len())..];
+            match self.socket.write(head_left, body_left) {
+                Ok(count) => *sent += count,
+                written => return self.end_unless_blocked(written),
+            }
+        }
+        match self.socket.flush() {
+            Ok(()) if self.keep_alive => {
+                self.turn(State::Idle);
+                self.wants_turn = !self.received.is_empty() || self.socket.may_hold_more();
+            }
+            Ok(()) => self.leave(),
+            flushed => self.end_unless_blocked(flushed),
+        }
+    }
+
+    /// If a connection is closed with unread bytes, the system resets it, and the client may lose
+    /// the answer (RFC 9112, 9.6).
+    fn leave(&mut self) {
+        let ended = self.socket.end();
+        self.turn(if ended.is_ok() { State::Leaving } else { State::Gone });
+    }
+
+    fn end_unless_blocked<T>(&mut self, done: io::Result<T>) {
+        use ErrorKind::{Interrupted, WouldBlock};
+        if done.is_err_and(|error| !matches!(error.kind(), WouldBlock | Interrupted)) {
+            self.state = State::Gone;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Who gives way where connections, or places for requests that wait, are short: first a client of
+//! the network that has the most of them. So a client that takes many can keep out only clients of
+//! its own network.
+
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, time::Instant};
+
+/// What decides whether a connection is closed to make room.
+pub(super) struct Connection {
+    pub network: IpAddr,
+    /// How dearly it would be missed.
+    pub rank: u8,
+    /// Since when it has been so.
+    pub since: Instant,
+}
+
+/// What decides whether a waiting request gives way to another one.
+pub(super) struct Waiting {
+    pub network: IpAddr,
+    /// Whether the client has ended its sending, so that it may be gone.
+    pub has_ended: bool,
+    pub since: Instant,
+}
+
+/// Which connection is closed: of the network with the most connections, the one that is missed
+/// least, and of several the oldest.
+pub(super) fn first_to_close(connections: &[Connection]) -> Option<usize> {
+    let counts = count(connections.iter().map(|connection| connection.network));
+    let key = |connection: &Connection| {
+        let Connection { network, rank, since } = connection;
+        (Reverse(counts.get(network).copied()), *rank, *since)
+    };
+    (0..connections.len()).min_by_key(|&index| key(&connections[index]))
+}
+
+/// Which request gives its place to a new one: one whose client has ended its sending, or one of
+/// the network with the most requests, if that has at least two more than the network of the new
+/// one. Of several, the youngest.
+pub(super) fn first_to_yield(waiting: &[Waiting], new: &Waiting) -> Option<usize> {
+    let counts = count(waiting.iter().map(|waiting| waiting.network));
+    let of = |network: &IpAddr| counts.get(network).copied().unwrap_or(0);
+    let key = |index: &usize| {
+        let Waiting { network, has_ended, since } = &waiting[*index];
+        (*has_ended && !new.has_ended, of(network), *since)
+    };
+    let first = (0..waiting.len()).max_by_key(key)?;
+    let (may_be_gone, count, _) = key(&first);
+    (may_be_gone || count > of(&new.network) + 1).then_some(first)
+}
+
+fn count(networks: impl Iterator<Item = IpAddr>) -> HashMap<IpAddr, usize> {
+    let mut counts = HashMap::new();
+    for network in networks {
+        *counts.entry(network).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn the_network_with_the_most_connections_makes_room_however_short_ago_it_came() {
+        let start = Instant::now();
+        let connection = |last: u8, rank: u8, second: u64| Connection {
+            network: address(last),
+            rank,
+            since: start + Duration::from_secs(second),
+        };
+        let few = [connection(1, 0, 0), connection(2, 2, 5), connection(2, 2, 4)];
+        assert_eq!(first_to_close(&few), Some(2), "the oldest of the larger network");
+        let ranks = [connection(2, 5, 0), connection(2, 1, 9), connection(1, 0, 0)];
+        assert_eq!(first_to_close(&ranks), Some(1), "the one that is missed least");
+        let equal = [connection(1, 2, 1), connection(2, 1, 7), connection(3, 1, 6)];
+        assert_eq!(first_to_close(&equal), Some(2), "among equals, rank and age decide");
+        assert_eq!(first_to_close(&[]), None);
+    }
+
+    #[test]
+    fn a_place_goes_from_the_network_with_the_most_to_one_with_less() {
+        let start = Instant::now();
+        let waiting = |last: u8, has_ended: bool, second: u64| Waiting {
+            network: address(last),
+            has_ended,
+            since: start + Duration::from_secs(second),
+        };
+        let taken = [waiting(1, false, 1), waiting(1, false, 3), waiting(1, false, 2)];
+        assert_eq!(first_to_yield(&taken, &waiting(2, false, 9)), Some(1), "the youngest");
+        assert_eq!(first_to_yield(&taken, &waiting(1, false, 9)), None, "not to its own network");
+        let shared = [waiting(1, false, 1), waiting(1, false, 2), waiting(2, false, 3)];
+        assert_eq!(first_to_yield(&shared, &waiting(2, false, 9)), None, "only to one with less");
+        let ended = [waiting(1, false, 1), waiting(1, false, 2), waiting(2, true, 0)];
+        assert_eq!(first_to_yield(&ended, &waiting(1, false, 9)), Some(2), "it may be gone");
+        assert_eq!(first_to_yield(&ended, &waiting(1, true, 9)), None, "so may the new one");
+    }
+}
