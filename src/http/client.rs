@@ -137,13 +137,14 @@ impl Client {
     }
 
     /// How dearly it would be missed, if one connection has to end: least if it has got its last
-    /// answer, most if it waits for one.
+    /// answer, much if it waits for one, most if its request may have arrived unread.
     pub(super) fn rank(&self, now: Instant) -> u8 {
         match self.state {
             State::Leaving | State::Gone => 0,
             State::Idle => 1,
             State::New | State::Sending if self.was_served => 2,
             State::Queued(_) => 3,
+            State::Checked(_) | State::Waiting { .. } if self.has_ended => 3,
             State::Reading(_) if now.saturating_duration_since(self.since) >= WRITE_GRACE => 4,
             State::Checked(_) | State::Waiting { .. } => 5,
             State::New | State::Sending | State::Reading(_) => 6,

@@ -24,35 +24,42 @@ pub(super) struct Waiting {
 /// Which connection is closed: of the network with the most connections, the one that is missed
 /// least, and of several the oldest.
 pub(super) fn first_to_close(connections: &[Connection]) -> Option<usize> {
-    let counts = count(connections.iter().map(|connection| connection.network));
-    let key = |connection: &Connection| {
-        let Connection { network, rank, since } = connection;
-        (Reverse(counts.get(network).copied()), *rank, *since)
+    let counts = Counts::new(connections.iter().map(|connection| connection.network));
+    let key = |index: &usize| {
+        let Connection { network, rank, since } = connections[*index];
+        (Reverse(counts.of(network)), rank, since)
     };
-    (0..connections.len()).min_by_key(|&index| key(&connections[index]))
+    (0..connections.len()).min_by_key(key)
 }
 
 /// Which request gives its place to a new one: one whose client has ended its sending, or one of
 /// the network with the most requests, if that has at least two more than the network of the new
 /// one. Of several, the youngest.
 pub(super) fn first_to_yield(waiting: &[Waiting], new: &Waiting) -> Option<usize> {
-    let counts = count(waiting.iter().map(|waiting| waiting.network));
-    let of = |network: &IpAddr| counts.get(network).copied().unwrap_or(0);
+    let counts = Counts::new(waiting.iter().map(|waiting| waiting.network));
     let key = |index: &usize| {
-        let Waiting { network, has_ended, since } = &waiting[*index];
-        (*has_ended && !new.has_ended, of(network), *since)
+        let Waiting { network, has_ended, since } = waiting[*index];
+        (has_ended && !new.has_ended, counts.of(network), since)
     };
     let first = (0..waiting.len()).max_by_key(key)?;
     let (may_be_gone, count, _) = key(&first);
-    (may_be_gone || count > of(&new.network) + 1).then_some(first)
+    (may_be_gone || count > counts.of(new.network) + 1).then_some(first)
 }
 
-fn count(networks: impl Iterator<Item = IpAddr>) -> HashMap<IpAddr, usize> {
-    let mut counts = HashMap::new();
-    for network in networks {
-        *counts.entry(network).or_default() += 1;
+/// How often each network occurs.
+struct Counts(Vec<IpAddr>);
+
+impl Counts {
+    fn new(networks: impl Iterator<Item = IpAddr>) -> Counts {
+        let mut sorted: Vec<IpAddr> = networks.collect();
+        sorted.sort_unstable();
+        Counts(sorted)
     }
-    counts
+
+    fn of(&self, network: IpAddr) -> usize {
+        let end = self.0.partition_point(|&other| other <= network);
+        end - self.0.partition_point(|&other| other < network)
+    }
 }
 
 #[cfg(test)]

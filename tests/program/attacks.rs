@@ -3,6 +3,7 @@
 //! A new attack goes into the file of what it uses:
 //!
 //! - `connections`: connections, time and memory that a client takes.
+//! - `fairness`: clients of one address that take what others need.
 //! - `requests`: requests that no well-behaved client sends.
 //! - `siege`: a crowd of such clients, while a well-behaved one scrapes.
 //! - `w`: a `w` that fails, hangs or prints too much.
@@ -13,6 +14,7 @@
 
 mod clock;
 mod connections;
+mod fairness;
 mod local;
 mod requests;
 mod shortage;

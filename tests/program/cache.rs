@@ -45,7 +45,7 @@ fn sixteen_at_once_share_one_run() {
         let mut answers = thread::scope(|scope| {
             let scrapes: Vec<_> = (0..16).map(|_| scope.spawn(|| exporter.metrics())).collect();
             // All sixteen wait for the run: they are connections, and none is answered.
-            until("sixteen who wait", || exporter.status("Threads") >= 16 + 3 && fake.runs() == 1);
+            until("sixteen who wait", || exporter.descriptors() >= 16 + 3 && fake.runs() == 1);
             until("all have asked", || exporter.unread_bytes() == 0);
             std::fs::write(fake.folder.join("go"), "").unwrap();
             scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect::<Vec<_>>()

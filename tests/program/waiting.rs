@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::net::sockopt::set_socket_linger;
+
 use crate::harness::{Answer, Exporter, FakeW, PROGRAM, program, promised, until};
 
 /// A `w` that waits until the test allows it to go on.
@@ -75,7 +77,7 @@ fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
     let mut first = scrape(&exporter, "");
     until("w runs", || is_running(&fake));
     let mut others: Vec<TcpStream> = (0..20).map(|_| scrape(&exporter, "")).collect();
-    until("a thread for each", || exporter.status("Threads") >= 27);
+    until("all are accepted", || exporter.descriptors() >= 21);
     until("all are read", || exporter.unread_bytes() == 0);
     go(&fake);
     assert_eq!(Answer::read_to_end(&mut first).status, 200);
@@ -155,11 +157,9 @@ fn a_client_that_hangs_up_takes_nobodys_place() {
     until("w runs", || is_running(&fake));
     // More in all than may wait at a time.
     for _ in 0..5 {
-        let threads = exporter.status("Threads");
         let gone: Vec<TcpStream> = (0..100).map(|_| scrape(&exporter, "")).collect();
-        until("all are read", || exporter.status("Threads") >= threads + 100);
+        until("all are read", || exporter.unread_bytes() == 0);
         drop(gone);
-        until("all are gone", || exporter.status("Threads") <= threads);
     }
     let mut last = scrape(&exporter, "");
     go(&fake);
@@ -173,10 +173,13 @@ fn a_client_that_hangs_up_takes_nobodys_place() {
 fn a_run_whose_only_client_hangs_up_is_kept_for_the_next() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=1h", "--w.timeout=60s"]);
-    let threads = exporter.status("Threads");
-    drop(scrape(&exporter, ""));
+    let descriptors = exporter.descriptors();
+    let client = scrape(&exporter, "");
     until("w runs", || is_running(&fake));
-    until("the client is gone", || exporter.status("Threads") <= threads);
+    set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    // Those of a run of w are three.
+    until("the client is gone", || exporter.descriptors() <= descriptors + 3);
     go(&fake);
     assert!(exporter.metrics().contains("user=\"alice\""));
     assert_eq!(fake.runs(), 1);

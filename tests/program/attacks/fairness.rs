@@ -1,0 +1,289 @@
+//! Clients of one address that take what others need.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt::set_socket_linger};
+
+use crate::{
+    attacks::siege::{Address, Bounds, Target, USUAL, alone, exporter, siege, under},
+    harness::{Answer, Exporter, FakeW, PATIENCE, promised, until},
+};
+
+/// A `w` that waits until the test allows it to go on.
+const UNTIL_GO: &str = "touch $DIR/running; until [ -e $DIR/go ]; do sleep 0.02; done; cat $TABLE";
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// More than may wait.
+const CROWD: usize = 248;
+
+fn slow() -> (FakeW, Exporter) {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = exporter(&fake.command(), &["--w.timeout=60s", "--scrape.interval=1h"]);
+    (fake, exporter)
+}
+
+fn go(fake: &FakeW) {
+    std::fs::write(fake.folder.join("go"), "").unwrap();
+}
+
+/// Connects from 127.0.0.N, which is another address than that of other clients.
+fn connect_from(last: u8, exporter: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    connect(&socket, &exporter).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn asking(exporter: &Exporter, request: &[u8]) -> TcpStream {
+    let mut stream = exporter.connect();
+    stream.write_all(request).unwrap();
+    stream
+}
+
+/// The status of the answer; `None` if the connection ends without one.
+fn status(stream: &mut TcpStream) -> Option<u16> {
+    let mut answer = Vec::new();
+    let _ = io::Read::read_to_end(stream, &mut answer);
+    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+#[test]
+fn health_is_answered_at_once_while_one_client_fills_all_places_and_asks_for_more() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let waiting: Vec<TcpStream> = (0..CROWD).map(|_| asking(&exporter, SCRAPE)).collect();
+    until("w runs", || fake.runs() == 1);
+    let attack = |target: &Target| {
+        let mut more = VecDeque::new();
+        while target.is_on() {
+            if let Some(mut stream) = target.connect() {
+                let _ = stream.write_all(SCRAPE);
+                more.push_back(stream);
+            }
+            if more.len() > 1000 {
+                target.full_force();
+                more.pop_front();
+            }
+        }
+    };
+    under(&exporter, attack, |_| {
+        for _ in 0..5 {
+            let began = Instant::now();
+            assert_eq!(exporter.get("/-/healthy").status, 200);
+            assert_eq!(exporter.ask("BREW / HTTP/1.1\r\n").status, 501);
+            assert!(began.elapsed() < promised(Duration::from_secs(1)), "{:?}", began.elapsed());
+        }
+    });
+    go(&fake);
+    drop(waiting);
+}
+
+#[test]
+fn a_client_that_has_reset_its_connection_holds_no_place() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let descriptors = exporter.descriptors();
+    // A byte more than the request hid the end of the connection.
+    let request = [SCRAPE, b"G"].concat();
+    let gone: Vec<TcpStream> = (0..CROWD).map(|_| asking(&exporter, &request)).collect();
+    until("all are read", || exporter.descriptors() >= descriptors + CROWD);
+    until("w runs", || fake.runs() == 1);
+    for stream in gone {
+        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    // Three belong to the run of w.
+    until("all are gone", || exporter.descriptors() <= descriptors + 3);
+    let mut others: Vec<TcpStream> = (0..CROWD).map(|_| asking(&exporter, SCRAPE)).collect();
+    until("all are read", || exporter.unread_bytes() == 0);
+    go(&fake);
+    assert!(others.iter_mut().all(|stream| status(stream) == Some(200)));
+}
+
+#[test]
+fn a_client_that_may_have_left_gives_its_place_to_one_that_asks() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let request = [SCRAPE, b"G"].concat();
+    for _ in 0..CROWD {
+        drop(asking(&exporter, &request));
+    }
+    until("w runs", || fake.runs() == 1);
+    let mut others: Vec<TcpStream> = (0..200).map(|_| asking(&exporter, SCRAPE)).collect();
+    until("all are read", || exporter.unread_bytes() <= CROWD as u64);
+    go(&fake);
+    assert!(others.iter_mut().all(|stream| status(stream) == Some(200)));
+}
+
+#[test]
+fn a_client_that_ends_its_sending_and_waits_is_answered() {
+    let (fake, exporter) = slow();
+    let mut stream = asking(&exporter, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    until("w runs", || fake.runs() == 1);
+    go(&fake);
+    assert!(Answer::read_to_end(&mut stream).body.contains("user=\"alice\""));
+}
+
+#[test]
+fn requests_that_were_sent_before_the_client_ended_its_sending_are_all_answered() {
+    let (fake, exporter) = slow();
+    go(&fake);
+    let request =
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut stream = asking(&exporter, request);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(Answer::read_one(&mut stream).status, 200);
+    assert_eq!(Answer::read_to_end(&mut stream).body, "healthy\n");
+}
+
+#[test]
+fn an_empty_line_before_a_request_may_arrive_in_two_pieces() {
+    let (fake, exporter) = slow();
+    go(&fake);
+    let mut stream = asking(&exporter, b"\r");
+    until("it is read", || exporter.unread_bytes() == 0);
+    stream.write_all(&[b"\n", SCRAPE].concat()).unwrap();
+    assert_eq!(status(&mut stream), Some(200));
+}
+
+#[test]
+fn one_address_that_takes_all_places_leaves_those_of_others_to_them() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let attack = |target: &Target| {
+        let mut attackers: VecDeque<TcpStream> = VecDeque::new();
+        while target.is_on() {
+            if let Some(mut stream) = target.connect() {
+                let _ = stream.write_all(SCRAPE);
+                attackers.push_back(stream);
+            }
+            if attackers.len() > 300 {
+                target.full_force();
+                attackers.pop_front();
+            }
+        }
+    };
+    let mut others: Vec<TcpStream> = under(&exporter, attack, |_| {
+        let crowded = || exporter.descriptors() > CROWD;
+        until("the attackers have all places", crowded);
+        let mut others: Vec<TcpStream> =
+            (0..20).map(|_| connect_from(2, exporter.address.address())).collect();
+        others.iter_mut().for_each(|stream| stream.write_all(SCRAPE).unwrap());
+        // As long as it takes to see that none of them is refused.
+        thread::sleep(Duration::from_secs(1));
+        go(&fake);
+        others
+    });
+    let statuses: Vec<_> = others.iter_mut().map(status).collect();
+    assert!(statuses.iter().all(|status| *status == Some(200)), "{statuses:?}");
+}
+
+/// As a client far away looks like over TLS, or one whose packets are lost.
+#[test]
+fn a_flood_of_silent_connections_keeps_out_no_slow_client_of_another_address() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    go(&fake);
+    let attack = |target: &Target| {
+        let mut silent = VecDeque::new();
+        while target.is_on() {
+            silent.extend(target.connect());
+            if silent.len() > 1000 {
+                target.full_force();
+                silent.pop_front();
+            }
+        }
+    };
+    under(&exporter, attack, |_| {
+        until("the flood takes all connections", || exporter.descriptors() > CROWD);
+        for delay in [100, 150, 200] {
+            let mut others: Vec<TcpStream> =
+                (0..20).map(|_| connect_from(2, exporter.address.address())).collect();
+            thread::sleep(Duration::from_millis(delay));
+            for stream in &mut others {
+                let _ = stream.write_all(SCRAPE);
+            }
+            let statuses: Vec<_> = others.iter_mut().map(status).collect();
+            assert!(statuses.iter().all(|status| *status == Some(200)), "{delay}: {statuses:?}");
+        }
+    });
+}
+
+#[test]
+fn of_three_hundred_clients_of_one_address_that_ask_a_moment_after_they_connect_none_is_lost() {
+    let (fake, exporter) = slow();
+    go(&fake);
+    exporter.metrics();
+    thread::scope(|scope| {
+        for _ in 0..150 {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    let mut stream = exporter.connect();
+                    thread::sleep(Duration::from_millis(50));
+                    stream.write_all(SCRAPE).unwrap();
+                    assert_eq!(status(&mut stream), Some(200));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_client_that_sends_nothing_but_empty_lines_is_not_read_for_ever() {
+    let bounds = Bounds { time: Duration::from_secs(6), ..USUAL };
+    siege(
+        || slow_and_gone().1,
+        &bounds,
+        |target| {
+            while target.is_on() {
+                let Some(mut stream) = target.connect() else { continue };
+                target.full_force();
+                while target.is_on() && stream.write_all(&b"\r\n".repeat(10_000)).is_ok() {}
+            }
+        },
+    );
+}
+
+fn slow_and_gone() -> (FakeW, Exporter) {
+    let (fake, exporter) = slow();
+    go(&fake);
+    (fake, exporter)
+}
+
+/// A page in a browser can ask for the metrics of an exporter on its host, but not read them.
+#[test]
+fn a_page_of_another_site_reads_no_answer() {
+    let (fake, exporter) = slow();
+    go(&fake);
+    for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
+        let answer = exporter.get(path);
+        assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("Cross-Origin-Resource-Policy"), Some("same-origin"), "{path}");
+    }
+}
+
+#[test]
+fn nobody_else_gets_the_ipv6_half_of_the_port() {
+    let (v6, fake) = (TcpListener::bind("[::1]:0"), FakeW::new("cat $TABLE"));
+    if v6.is_err() {
+        return println!("there is no IPv6 here");
+    }
+    for (host, all) in [("0.0.0.0", "[::]"), ("127.0.0.1", "[::1]")] {
+        let exporter = Exporter::of(&fake.command(), &["--listen.host", host]);
+        let (_, port) = exporter.address.rsplit_once(':').unwrap();
+        let taken = TcpListener::bind(format!("{all}:{port}")).map(|_| ());
+        assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::AddrInUse), "{host}");
+        let refused = TcpStream::connect(format!("[::1]:{port}")).map(|_| ());
+        let expected = Err(io::ErrorKind::ConnectionRefused);
+        assert_eq!(refused.map_err(|error| error.kind()), expected, "{host}");
+        assert_eq!(exporter.log().len(), 1, "{:?}", exporter.log());
+    }
+}
