@@ -2,44 +2,54 @@
 //! `--web.config.file` says. The file and those that it names are read again when they change.
 
 mod authorities;
+mod checker;
 mod clients;
 mod config;
 mod files;
 mod passwords;
 mod pem;
 mod queue;
-mod session;
+mod stream;
 mod tls;
 
 use std::{
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
+use checker::Checker;
+pub(super) use checker::Verdict;
 use config::File;
 use files::Files;
 use passwords::Passwords;
-use queue::Queue;
 use rustls::ServerConfig;
-pub(crate) use session::Session;
+pub(super) use stream::Tls;
 
-use super::request::{Refusal, SERVICE_UNAVAILABLE};
-use crate::{lock::locked, log};
+use super::{
+    request::{Refusal, SERVICE_UNAVAILABLE},
+    requests::ToFront,
+};
+use crate::log;
 
 /// The rules of the file, kept up to date.
 pub struct Access {
     path: PathBuf,
-    latest: Mutex<Latest>,
-    checks: Mutex<Checks>,
-    next_check: Condvar,
-}
-
-struct Latest {
     rules: Arc<Rules>,
     /// What was read last, whether or not it could be used.
     files: Files,
+    /// Checks passwords; `None` before the start.
+    checker: Option<Checker>,
+}
+
+/// Whether a request may be answered.
+pub(super) enum Admission {
+    Admitted,
+    Refused(Refusal),
+    /// The password is being checked.
+    Unknown,
 }
 
 /// What the file says.
@@ -50,14 +60,6 @@ struct Rules {
     fields: Vec<String>,
     /// The keys that demand something of clients.
     demands: Vec<&'static str>,
-}
-
-/// The passwords that are checked, one at a time.
-#[derive(Default)]
-struct Checks {
-    waiting: Queue,
-    checked: Option<u64>,
-    entered: u64,
 }
 
 /// Two are the same if they come from the same file.
@@ -76,71 +78,65 @@ impl Access {
     pub(crate) fn open(path: &Path) -> Result<Access> {
         let mut files = Files::default();
         let rules = Arc::new(Rules::read(path, &mut files, &Passwords::new()?)?);
-        Ok(Access {
-            path: path.to_owned(),
-            latest: Mutex::new(Latest { rules, files }),
-            checks: Mutex::default(),
-            next_check: Condvar::new(),
-        })
+        Ok(Access { path: path.to_owned(), rules, files, checker: None })
     }
 
     /// The scheme of the URLs that clients ask for. It stays the same while the exporter runs.
     pub(crate) fn scheme(&self) -> &'static str {
-        if locked(&self.latest).rules.tls.is_some() { "https" } else { "http" }
+        if self.rules.tls.is_some() { "https" } else { "http" }
     }
 
-    /// A TLS session for a new connection; `None` if there is no TLS.
+    /// Starts the thread that checks passwords.
     ///
     /// # Errors
-    /// The session can't be made.
-    pub(crate) fn session(&self) -> Result<Option<Session>> {
-        self.rules().tls.as_ref().map(Session::new).transpose()
+    /// The system has no thread.
+    pub(super) fn start(&mut self, to_front: ToFront) -> io::Result<()> {
+        self.checker = Some(Checker::start(to_front)?);
+        Ok(())
     }
 
-    /// Admits or refuses a request at once by its `Authorization` field; `None` if its password has
-    /// to be checked.
-    pub(crate) fn known(&self, authorization: &str) -> Option<Result<(), Refusal>> {
-        self.rules().passwords.known(authorization)
-    }
-
-    /// Checks the password of an `Authorization` field, which takes long.
+    /// TLS for a new connection; `None` if there is no TLS.
     ///
     /// # Errors
-    /// The user is unknown or the password wrong.
-    pub(crate) fn check(&self, authorization: &str) -> Result<(), Refusal> {
-        self.rules().passwords.check(authorization)
+    /// It can't be started.
+    pub(super) fn tls(&mut self) -> Result<Option<Tls>> {
+        self.update();
+        self.rules.tls.as_ref().map(Tls::new).transpose()
     }
 
-    /// Checks the `Authorization` field of a request from there.
-    ///
-    /// # Errors
-    /// The user is unknown or the password wrong, or too many others wait to be checked.
-    pub(crate) fn admit(&self, authorization: &str, client: IpAddr) -> Result<(), Refusal> {
-        if let Some(known) = self.known(authorization) {
-            return known;
+    /// Admits or refuses a request by its `Authorization` field, or has its password checked.
+    /// `client` is its number, and the address is where it comes from.
+    pub(super) fn admit(&mut self, client: u64, address: IpAddr, authorization: &str) -> Admission {
+        self.update();
+        match self.rules.passwords.known(authorization) {
+            Some(Ok(())) => Admission::Admitted,
+            Some(Err(refusal)) => Admission::Refused(refusal),
+            None if self.checker.as_mut().is_some_and(|checker| checker.enter(address, client)) => {
+                Admission::Unknown
+            }
+            None => Admission::Refused(SERVICE_UNAVAILABLE),
         }
-        let mut checks = locked(&self.checks);
-        checks.entered += 1;
-        let own = checks.entered;
-        if !checks.waiting.enter(client, own) {
-            return Err(SERVICE_UNAVAILABLE);
+    }
+
+    /// Takes the result of a check.
+    pub(super) fn take(&mut self, verdict: Verdict) -> (u64, Result<(), Refusal>) {
+        if let Some(checker) = &mut self.checker {
+            checker.ended();
         }
-        if checks.checked.is_none() {
-            checks.checked = checks.waiting.next();
+        (verdict.client, verdict.result)
+    }
+
+    /// Starts the next check, unless one is under way. `authorization_of` returns the field of a
+    /// client that still waits.
+    pub(super) fn check_next(&mut self, authorization_of: impl Fn(u64) -> Option<String>) {
+        if let Some(checker) = &mut self.checker {
+            checker.start_next(&self.rules, authorization_of);
         }
-        let turn = self.next_check.wait_while(checks, |checks| checks.checked != Some(own));
-        drop(turn);
-        let checked = self.check(authorization);
-        let mut checks = locked(&self.checks);
-        checks.checked = checks.waiting.next();
-        self.next_check.notify_all();
-        checked
     }
 
     /// Adds the configured fields to the head of an answer, except those that it has.
-    pub(crate) fn add_fields(&self, head: &mut String) {
-        let rules = Arc::clone(&locked(&self.latest).rules);
-        for field in &rules.fields {
+    pub(super) fn add_fields(&self, head: &mut String) {
+        for field in &self.rules.fields {
             let name = field.split_inclusive(':').next().unwrap_or_default();
             if !head.contains(&format!("\r\n{name}")) {
                 head.push_str(field);
@@ -148,26 +144,25 @@ impl Access {
         }
     }
 
-    /// The rules that are in force, read again if a file has changed. If they can't be used, or
-    /// demand less, the old ones stay.
-    fn rules(&self) -> Arc<Rules> {
-        let mut latest = locked(&self.latest);
-        if latest.files.have_changed() {
-            let path = self.path.display();
-            let mut files = Files::default();
-            let read = Rules::read(&self.path, &mut files, &latest.rules.passwords);
-            latest.files = files;
-            match read.and_then(|rules| latest.rules.may_become(&rules).map(|()| rules)) {
-                Ok(rules) => {
-                    latest.rules = Arc::new(rules);
-                    log::info(&format!("{path} was read again"));
-                }
-                Err(problem) => {
-                    log::warn(&format!("{path}: {problem:#}; what was read before stays in use"))
-                }
+    /// Reads the rules again if a file has changed. If they can't be used, or demand less, the old
+    /// ones stay in force.
+    fn update(&mut self) {
+        if !self.files.have_changed() {
+            return;
+        }
+        let path = self.path.display();
+        let mut files = Files::default();
+        let read = Rules::read(&self.path, &mut files, &self.rules.passwords);
+        self.files = files;
+        match read.and_then(|rules| self.rules.may_become(&rules).map(|()| rules)) {
+            Ok(rules) => {
+                self.rules = Arc::new(rules);
+                log::info(&format!("{path} was read again"));
+            }
+            Err(problem) => {
+                log::warn(&format!("{path}: {problem:#}; what was read before stays in use"));
             }
         }
-        Arc::clone(&latest.rules)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    access::{Access, Admission},
+    access::{Access, Admission, Verdict},
     client::{Asked, Client, State},
     limits::{
         ACCEPTS, LOG_TIME, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_WAITING, MIN_SCRAPE_TIMEOUT,
@@ -94,6 +94,7 @@ impl Front {
             if somebody_connects {
                 self.accept();
             }
+            self.check_next();
             self.give_places();
             self.clients.retain(|client| !matches!(client.state, State::Gone));
             if self.listeners.is_empty() && !self.clients.iter().any(Client::is_being_answered) {
@@ -196,22 +197,28 @@ impl Front {
     }
 
     /// Goes on with a request whose password was checked.
-    fn take_checked(&mut self, checked: super::access::Verdict) {
+    fn take_checked(&mut self, verdict: Verdict) {
         let Some(access) = &mut self.access else { return };
-        let clients = &self.clients;
-        let still_waits = |id| {
-            clients
-                .iter()
-                .any(|client| client.id == id && matches!(client.state, State::Checked(_)))
-        };
-        let (id, admission) = access.take(checked, still_waits);
+        let (id, result) = access.take(verdict);
         let Some(index) = self.clients.iter().position(|client| client.id == id) else { return };
         let client = &mut self.clients[index];
-        match (admission, client.take_checked()) {
+        match (result, client.take_checked()) {
             (Ok(()), Some(head)) => self.go_on(index, head),
             (Err(refusal), Some(_)) => refuse(client, refusal, self.access.as_ref()),
             (_, None) => {}
         }
+    }
+
+    /// Has the next password checked.
+    fn check_next(&mut self) {
+        let Front { access: Some(access), clients, .. } = self else { return };
+        access.check_next(|id| {
+            let client = clients.iter().find(|client| client.id == id)?;
+            match &client.state {
+                State::Checked(head) => Some(head.authorization.clone()),
+                _ => None,
+            }
+        });
     }
 
     /// Passes requests to the loop as long as there are places. If there are none, a client of a

@@ -2,7 +2,7 @@
 //! the network that has the most of them. So a client that takes many can keep out only clients of
 //! its own network.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, time::Instant};
+use std::{cmp::Reverse, net::IpAddr, time::Instant};
 
 /// What decides whether a connection is closed to make room.
 pub(super) struct Connection {

@@ -50,12 +50,12 @@ impl Access {
         match *self {}
     }
 
-    pub(super) fn take(
-        &mut self,
-        verdict: Verdict,
-        _: impl Fn(u64) -> bool,
-    ) -> (u64, Result<(), Refusal>) {
-        match verdict {}
+    pub(super) fn take(&mut self, _: Verdict) -> (u64, Result<(), Refusal>) {
+        match *self {}
+    }
+
+    pub(super) fn check_next(&mut self, _: impl Fn(u64) -> Option<String>) {
+        match *self {}
     }
 
     pub(super) fn add_fields(&self, _: &mut String) {

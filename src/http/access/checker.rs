@@ -1,0 +1,75 @@
+//! Checks passwords that are not remembered, one at a time, in a thread of its own, because each
+//! check takes 50 ms or more.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
+    thread,
+};
+
+use super::{Rules, queue::Queue};
+use crate::http::{
+    request::Refusal,
+    requests::{Message, ToFront},
+};
+
+/// The result of a check.
+pub(crate) struct Verdict {
+    /// The number of the client.
+    pub client: u64,
+    pub result: Result<(), Refusal>,
+}
+
+/// The clients whose passwords wait to be checked, and the thread that checks them.
+pub(super) struct Checker {
+    checks: Sender<(u64, String, Arc<Rules>)>,
+    waiting: Queue,
+    is_checking: bool,
+}
+
+impl Checker {
+    /// Starts the thread, which sends its results to the front.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub(super) fn start(to_front: ToFront) -> io::Result<Checker> {
+        let (checks, received) = mpsc::channel::<(u64, String, Arc<Rules>)>();
+        thread::Builder::new().spawn(move || {
+            for (client, authorization, rules) in received {
+                let result = rules.passwords.check(&authorization);
+                to_front.send(Message::Checked(Verdict { client, result }));
+            }
+        })?;
+        Ok(Checker { checks, waiting: Queue::default(), is_checking: false })
+    }
+
+    /// Adds a client from this address. Returns whether there was room.
+    pub(super) fn enter(&mut self, address: IpAddr, client: u64) -> bool {
+        self.waiting.enter(address, client)
+    }
+
+    /// A check has ended.
+    pub(super) fn ended(&mut self) {
+        self.is_checking = false;
+    }
+
+    /// Starts the next check, unless one is under way. `authorization_of` returns the field of a
+    /// client that still waits.
+    pub(super) fn start_next(
+        &mut self,
+        rules: &Arc<Rules>,
+        authorization_of: impl Fn(u64) -> Option<String>,
+    ) {
+        while !self.is_checking {
+            let Some(client) = self.waiting.next() else { return };
+            if let Some(authorization) = authorization_of(client) {
+                let check = (client, authorization, Arc::clone(rules));
+                self.is_checking = self.checks.send(check).is_ok();
+            }
+        }
+    }
+}
