@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod network;
 mod places;
+mod received;
 mod reply;
 mod request;
 mod requests;

@@ -4,15 +4,19 @@
 //! The path of a request:
 //!
 //! ```text
-//! client → http::listener → http::connection → http::request     what a client may do; refusals, OPTIONS and /-/healthy end here
-//!                                   ↓ http::channel              a private connection to tiny_http, which http::inner makes
-//! main thread: the loop in `exporter` takes one request after the other: route → cache → collector → answers → respond
-//!                                   collector: command → table → session → snapshot
-//!                                   answers: snapshot → metrics → exposition, or → landing_page
+//! client → http::front (one thread, owns every client) → http::received → http::request
+//!                ↓ http::requests: a private connection to tiny_http      ↑ replies
+//! main thread, the loop in `exporter`: route → cache → (a run of w) → answers → respond
+//!                ↓ starts a run                                           ↑ what it printed
+//! the thread that runs w: command → child
+//!
+//! of a run: table → session → snapshot
+//! of an answer: snapshot → metrics → exposition, or → landing_page
 //! ```
 //!
-//! The loop owns the cache, and the cache owns the collector, so they need no locks. Only the loop
-//! runs `w`. The functions that read tables and render metrics use no process, clock or socket.
+//! The front answers refusals, `OPTIONS` and `/-/healthy` itself. Each thread owns what it works
+//! with, and they send each other messages, so there are no locks. The functions that read tables
+//! and render metrics use no process, clock or socket.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

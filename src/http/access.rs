@@ -21,7 +21,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use checker::Checker;
-pub(super) use checker::Verdict;
 use config::File;
 use files::Files;
 use passwords::Passwords;
@@ -29,7 +28,7 @@ use rustls::ServerConfig;
 pub(super) use stream::Tls;
 
 use super::{
-    request::{Refusal, SERVICE_UNAVAILABLE},
+    request::{Admission, SERVICE_UNAVAILABLE},
     requests::ToFront,
 };
 use crate::log;
@@ -42,14 +41,6 @@ pub struct Access {
     files: Files,
     /// Checks passwords; `None` before the start.
     checker: Option<Checker>,
-}
-
-/// Whether a request may be answered.
-pub(super) enum Admission {
-    Admitted,
-    Refused(Refusal),
-    /// The password is being checked.
-    Unknown,
 }
 
 /// What the file says.
@@ -118,12 +109,11 @@ impl Access {
         }
     }
 
-    /// Takes the result of a check.
-    pub(super) fn take(&mut self, verdict: Verdict) -> (u64, Result<(), Refusal>) {
+    /// A check has ended.
+    pub(super) fn check_ended(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.ended();
         }
-        (verdict.client, verdict.result)
     }
 
     /// Starts the next check, unless one is under way. `authorization_of` returns the field of a

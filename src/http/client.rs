@@ -12,9 +12,8 @@ use rustix::event::PollFlags;
 
 use super::{
     limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, PLACE_TIME, READS, WRITE_GRACE, WRITE_TIME},
-    request::{
-        HTTPS_EXPECTED, Head, Method, REQUEST_TIMEOUT, Received, Refusal, SERVICE_UNAVAILABLE,
-    },
+    received::Received,
+    request::{HTTPS_EXPECTED, Head, Method, REQUEST_TIMEOUT, Refusal, SERVICE_UNAVAILABLE},
     socket::Socket,
 };
 

@@ -13,7 +13,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    access::{Access, Admission, Verdict},
+    access::Access,
     client::{Asked, Client, State},
     limits::{
         ACCEPTS, LOG_TIME, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_WAITING, MIN_SCRAPE_TIMEOUT,
@@ -22,7 +22,7 @@ use super::{
     network::network,
     places::{self, Connection, Waiting},
     reply::Reply,
-    request::{Head, METHOD_NOT_ALLOWED, Method, Refusal, SERVICE_UNAVAILABLE, UNAUTHORIZED},
+    request::{Admission, Head, Method, Refusal, SERVICE_UNAVAILABLE},
     requests::{Bell, Message, Question, ToLoop},
     socket::Socket,
 };
@@ -30,15 +30,6 @@ use crate::log;
 
 /// The path that is answered without the loop. It shows only whether the process serves.
 const HEALTHY: &str = "/-/healthy";
-
-/// The methods that are answered.
-const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
-
-/// Asks the client for a password.
-const AUTHENTICATE: (&str, &str) = (
-    "WWW-Authenticate",
-    concat!("Basic realm=\"", env!("CARGO_PKG_NAME"), "\", charset=\"UTF-8\""),
-);
 
 /// All clients, and what they share.
 pub(super) struct Front {
@@ -143,7 +134,7 @@ impl Front {
                         answer(client, &reply, self.access.as_ref());
                     }
                 }
-                Message::Checked(checked) => self.take_checked(checked),
+                Message::Checked(id, result) => self.take_checked(id, result),
                 // What waits to be accepted is closed by the system.
                 Message::Stop => self.listeners.clear(),
             }
@@ -186,9 +177,7 @@ impl Front {
             client.end_soon();
         }
         if head.method == Method::Options {
-            let (headers, body) = (vec![ALLOW], std::sync::Arc::default());
-            let reply = Reply { status: 204, reason: "No Content", headers, body };
-            answer(client, &reply, self.access.as_ref());
+            answer(client, &Reply::options(), self.access.as_ref());
         } else if head.path == HEALTHY {
             answer(client, &Reply::text(200, "OK", "healthy\n"), self.access.as_ref());
         } else {
@@ -197,9 +186,10 @@ impl Front {
     }
 
     /// Goes on with a request whose password was checked.
-    fn take_checked(&mut self, verdict: Verdict) {
-        let Some(access) = &mut self.access else { return };
-        let (id, result) = access.take(verdict);
+    fn take_checked(&mut self, id: u64, result: Result<(), Refusal>) {
+        if let Some(access) = &mut self.access {
+            access.check_ended();
+        }
         let Some(index) = self.clients.iter().position(|client| client.id == id) else { return };
         let client = &mut self.clients[index];
         match (result, client.take_checked()) {
@@ -335,14 +325,8 @@ fn answer(client: &mut Client, reply: &Reply, access: Option<&Access>) {
 
 /// Says why a client gets no other answer, and ends the connection.
 fn refuse(client: &mut Client, refusal: Refusal, access: Option<&Access>) {
-    let mut reply = Reply::refusal(refusal);
-    reply.headers.extend(match refusal {
-        UNAUTHORIZED => Some(AUTHENTICATE),
-        METHOD_NOT_ALLOWED => Some(ALLOW),
-        _ => None,
-    });
     client.end_soon();
-    answer(client, &reply, access);
+    answer(client, &Reply::refusal(refusal), access);
 }
 
 /// Whether it concerns only a connection that has not been accepted.

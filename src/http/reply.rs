@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use super::{date::http_date, request::Refusal};
+use super::{
+    date::http_date,
+    request::{METHOD_NOT_ALLOWED, Refusal, UNAUTHORIZED},
+};
 use crate::{about::NAME, clock};
 
 /// An answer of the loop, or of the front itself.
@@ -22,6 +25,15 @@ pub(crate) struct Reply {
 const FIELDS: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
                       Cross-Origin-Resource-Policy: same-origin\r\n";
 
+/// The methods that are answered.
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
+
+/// Asks the client for a password.
+const AUTHENTICATE: (&str, &str) = (
+    "WWW-Authenticate",
+    concat!("Basic realm=\"", env!("CARGO_PKG_NAME"), "\", charset=\"UTF-8\""),
+);
+
 impl Reply {
     /// An answer in plain text.
     pub(crate) fn text(status: u16, reason: &'static str, text: &str) -> Reply {
@@ -29,10 +41,21 @@ impl Reply {
         Reply { status, reason, headers, body: Arc::new(text.into()) }
     }
 
+    /// An answer that says which methods there are.
+    pub(super) fn options() -> Reply {
+        Reply { status: 204, reason: "No Content", headers: vec![ALLOW], body: Arc::default() }
+    }
+
     /// An answer that says why there is no other.
     pub(super) fn refusal(refusal: Refusal) -> Reply {
         let Refusal { status, reason, text } = refusal;
-        Reply::text(status, reason, &format!("{text}\n"))
+        let mut reply = Reply::text(status, reason, &format!("{text}\n"));
+        reply.headers.extend(match refusal {
+            UNAUTHORIZED => Some(AUTHENTICATE),
+            METHOD_NOT_ALLOWED => Some(ALLOW),
+            _ => None,
+        });
+        reply
     }
 
     /// The status line and the header fields, each with its line end, without the fields about the

@@ -47,6 +47,15 @@ pub(crate) struct Refusal {
     pub text: &'static str,
 }
 
+/// Whether a request may be answered.
+#[cfg_attr(not(feature = "tls"), expect(dead_code))]
+pub(super) enum Admission {
+    Admitted,
+    Refused(Refusal),
+    /// Its password is being checked.
+    Unknown,
+}
+
 /// The request is malformed.
 pub(crate) const BAD_REQUEST: Refusal = refusal(400, "Bad Request");
 /// The request came without TLS.
@@ -70,95 +79,8 @@ const fn refusal(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason, text: reason }
 }
 
-/// What a client has sent and what is not yet read as a request. Each byte is looked at once,
-/// however slowly a head arrives.
-#[derive(Default)]
-pub(crate) struct Received {
-    bytes: Vec<u8>,
-    /// How many of the bytes were looked at.
-    looked_at: usize,
-    /// The length of the request line with its end, if it has arrived.
-    line: Option<usize>,
-}
-
-impl Received {
-    /// Adds what has arrived.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Whether nothing is left to be read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Whether the request that arrives is for an answer without a body.
-    pub(crate) fn is_to_head(&self) -> bool {
-        self.bytes.starts_with(b"HEAD ")
-    }
-
-    /// Takes the next request, if it is complete.
-    ///
-    /// # Errors
-    /// The request is malformed, too long or not supported. It is refused as soon as its line or
-    /// its length shows that, or when its head is complete.
-    pub(crate) fn next(&mut self) -> Result<Option<Head>, Refusal> {
-        self.drop_empty_lines()?;
-        while let Some(end) = self.next_line_end()? {
-            let line = match self.line {
-                Some(line) => line,
-                None => {
-                    check_line(&self.bytes[..end])?;
-                    *self.line.insert(end)
-                }
-            };
-            if self.bytes[..end].ends_with(b"\r\n\r\n") {
-                check_size(Some(line), end)?;
-                let head = read(&self.bytes[..end])?;
-                self.bytes.drain(..end);
-                (self.looked_at, self.line) = (0, None);
-                return Ok(Some(head));
-            }
-        }
-        check_size(self.line, self.bytes.len())?;
-        Ok(None)
-    }
-
-    /// Empty lines before a request are ignored (RFC 9112, 2.2).
-    fn drop_empty_lines(&mut self) -> Result<(), Refusal> {
-        if self.looked_at > 0 {
-            return Ok(());
-        }
-        let empty = self.bytes.chunks(2).take_while(|line| *line == b"\r\n").count();
-        self.bytes.drain(..2 * empty);
-        match self.bytes.as_slice() {
-            [] | b"\r" => Ok(()),
-            // A method begins with a character of a token (RFC 9110, 5.6.2).
-            [first, ..] if first.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(first) => {
-                Ok(())
-            }
-            _ => Err(BAD_REQUEST),
-        }
-    }
-
-    /// The end of the next line that was not looked at. A line feed without a carriage return is
-    /// refused: some programs read it as the end of a line and others do not (RFC 9112, 2.2).
-    fn next_line_end(&mut self) -> Result<Option<usize>, Refusal> {
-        if self.bytes == b"\r" {
-            return Ok(None);
-        }
-        let feed = self.bytes[self.looked_at..].iter().position(|&byte| byte == b'\n');
-        self.looked_at = feed.map_or(self.bytes.len(), |feed| self.looked_at + feed + 1);
-        match feed {
-            None => Ok(None),
-            Some(_) if self.bytes[..self.looked_at].ends_with(b"\r\n") => Ok(Some(self.looked_at)),
-            Some(_) => Err(BAD_REQUEST),
-        }
-    }
-}
-
 /// Checks a request line, so that a wrong one is refused before its fields arrive.
-fn check_line(line: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_line(line: &[u8]) -> Result<(), Refusal> {
     let version = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next();
     match version.and_then(|version| version.strip_prefix(b"HTTP/")) {
         Some(b"1.0" | b"1.1") => {}
@@ -176,7 +98,7 @@ fn check_line(line: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Reads a complete head.
-fn read(bytes: &[u8]) -> Result<Head, Refusal> {
+pub(super) fn read(bytes: &[u8]) -> Result<Head, Refusal> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(bytes) {
@@ -204,7 +126,7 @@ fn read(bytes: &[u8]) -> Result<Head, Refusal> {
 }
 
 /// The request line and the header fields each have a limit (RFC 9112, 3).
-fn check_size(line: Option<usize>, received: usize) -> Result<(), Refusal> {
+pub(super) fn check_size(line: Option<usize>, received: usize) -> Result<(), Refusal> {
     match line {
         None if received < MAX_LINE_BYTES + 2 => Ok(()),
         Some(line) if line <= MAX_LINE_BYTES + 2 => {
@@ -350,6 +272,7 @@ fn is_host(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::received::Received;
 
     /// What is read of these bytes; 0 if more is expected.
     fn parse(bytes: &[u8]) -> Result<Head, u16> {
@@ -490,45 +413,6 @@ mod tests {
             ("GET / http/1.1", "Host: x\r\n", 400),
         ] {
             assert_eq!(get(line, fields), Err(refused), "{line} {fields}");
-        }
-    }
-
-    #[test]
-    fn a_head_that_arrives_in_pieces_is_read_as_one_that_arrives_at_once() {
-        let head = b"\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.0\r\n\r\n";
-        for size in 1..head.len() {
-            let mut received = Received::default();
-            let mut paths = Vec::new();
-            for piece in head.chunks(size) {
-                received.push(piece);
-                while let Ok(Some(head)) = received.next() {
-                    paths.push((head.path, head.method));
-                }
-            }
-            let expected =
-                [("/metrics".to_owned(), Method::Head), ("/".to_owned(), Method::Get)].to_vec();
-            assert_eq!(paths, expected, "pieces of {size}");
-            assert!(received.is_empty());
-        }
-    }
-
-    #[test]
-    fn each_byte_is_looked_at_once() {
-        let mut received = Received::default();
-        for byte in [b"GET / HTTP/1.1\r\nHost: x\r\nA: ".as_slice(), &[b'x'; 4000]].concat() {
-            received.push(&[byte]);
-            assert_eq!(received.next(), Ok(None));
-            assert_eq!(received.looked_at, received.bytes.len());
-        }
-    }
-
-    #[test]
-    fn a_first_byte_that_begins_no_method_is_refused_at_once() {
-        for first in [b"\x16".as_slice(), b"\0", b" GET", b"\n", b"\rG", b"\xff", b"<"] {
-            assert_eq!(parse(first), Err(400), "{first:?}");
-        }
-        for first in [b"\r".as_slice(), b"\r\n\r", b"G", b"_"] {
-            assert_eq!(parse(first), Err(0), "{first:?}");
         }
     }
 

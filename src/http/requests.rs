@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use rustix::event::{EventfdFlags, eventfd};
 use tiny_http::Server;
 
-use super::{access::Verdict, reply::Reply};
+use super::{reply::Reply, request::Refusal};
 
 /// Without a deadline, the loop wakes up once in this time for nothing. With tiny_http's `recv`, a
 /// call of the waker could not be told from an error.
@@ -38,9 +38,9 @@ pub(crate) struct Question {
 pub(super) enum Message {
     /// The reply of the loop to the client with this number.
     Reply(u64, Reply),
-    /// A password was checked.
+    /// Whether the password of the client with this number is right.
     #[cfg_attr(not(feature = "tls"), expect(dead_code))]
-    Checked(Verdict),
+    Checked(u64, Result<(), Refusal>),
     /// Accept no more connections.
     Stop,
 }

@@ -1,10 +1,14 @@
 //! What a build without the feature `tls` has instead: types without values.
 
-use std::{io, net::IpAddr, net::TcpStream, path::Path};
+use std::{
+    io,
+    net::{IpAddr, TcpStream},
+    path::Path,
+};
 
 use anyhow::{Result, bail};
 
-use super::{request::Refusal, requests::ToFront};
+use super::{request::Admission, requests::ToFront};
 
 /// TLS settings and passwords.
 #[derive(PartialEq)]
@@ -12,18 +16,6 @@ pub enum Access {}
 
 /// TLS on a socket.
 pub(super) enum Tls {}
-
-/// The result of a check of a password.
-pub(super) enum Verdict {}
-
-/// Whether a request may be answered.
-#[expect(dead_code)]
-pub(super) enum Admission {
-    Admitted,
-    Refused(Refusal),
-    /// The password is being checked.
-    Unknown,
-}
 
 impl Access {
     /// # Errors
@@ -50,7 +42,7 @@ impl Access {
         match *self {}
     }
 
-    pub(super) fn take(&mut self, _: Verdict) -> (u64, Result<(), Refusal>) {
+    pub(super) fn check_ended(&mut self) {
         match *self {}
     }
 

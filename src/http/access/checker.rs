@@ -12,17 +12,7 @@ use std::{
 };
 
 use super::{Rules, queue::Queue};
-use crate::http::{
-    request::Refusal,
-    requests::{Message, ToFront},
-};
-
-/// The result of a check.
-pub(crate) struct Verdict {
-    /// The number of the client.
-    pub client: u64,
-    pub result: Result<(), Refusal>,
-}
+use crate::http::requests::{Message, ToFront};
 
 /// The clients whose passwords wait to be checked, and the thread that checks them.
 pub(super) struct Checker {
@@ -41,7 +31,7 @@ impl Checker {
         thread::Builder::new().spawn(move || {
             for (client, authorization, rules) in received {
                 let result = rules.passwords.check(&authorization);
-                to_front.send(Message::Checked(Verdict { client, result }));
+                to_front.send(Message::Checked(client, result));
             }
         })?;
         Ok(Checker { checks, waiting: Queue::default(), is_checking: false })
