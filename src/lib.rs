@@ -36,7 +36,6 @@ pub mod exporter;
 pub mod exposition;
 mod http;
 pub mod landing_page;
-mod lock;
 pub mod log;
 pub mod metrics;
 mod plural;
