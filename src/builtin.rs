@@ -43,9 +43,9 @@ pub struct Extras {
     pub unlisted: bool,
 }
 
-/// The sub-command's arguments that ask for extras.
+/// The argument behind the sub-command that sets [`Extras::what`].
 pub const WHAT: &str = "--what";
-/// See [`Extras::unlisted`].
+/// The argument behind the sub-command that sets [`Extras::unlisted`].
 pub const UNLISTED: &str = "--unlisted";
 
 /// One login, as its source has it.
