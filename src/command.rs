@@ -2,24 +2,22 @@
 //! ended. The output is read elsewhere.
 
 mod child;
+mod program;
 mod stop;
 
 use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fs,
-    io::ErrorKind,
-    os::unix::process::CommandExt,
     path::PathBuf,
-    process::{self, ExitStatus, Stdio},
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Error, Result, anyhow};
-use rustix::fs as unix_fs;
 
 use child::{Ended, Fault, Launcher, MAX_OUTPUT};
+use program::Unusable;
 pub use stop::{StopFlag, StopHandle, stop_flag};
+
+use crate::{builtin::Extras, log};
 
 /// The default command. Only this one falls back to `w` without options.
 pub const DEFAULT_COMMAND: &str = "w -i";
@@ -84,11 +82,17 @@ impl Outcome {
     }
 }
 
-/// Whether a command is this host's `w`, which sees what the exporter sees. A command that connects
-/// to another host, enters a container or runs a script of another name is not.
-pub fn is_plain_w(command: &str) -> bool {
-    let program = command.split_ascii_whitespace().next().unwrap_or_default();
-    program.rsplit('/').next() == Some("w")
+impl Command {
+    /// Whether it is a `w` of this host, which sees what the exporter sees. A command that connects
+    /// to another host, enters a container or runs a script of another name is not.
+    pub fn is_of_this_host(&self) -> bool {
+        match self {
+            Command::Default | Command::Builtin => true,
+            Command::Words(words) => {
+                words.first().and_then(|program| program.rsplit('/').next()) == Some("w")
+            }
+        }
+    }
 }
 
 /// A run that gave no table.
@@ -106,41 +110,86 @@ impl Failure {
     }
 }
 
-/// The command, split into words.
+/// What is run, and what is known of it.
 #[derive(Debug)]
 pub struct W {
-    words: Vec<String>,
+    command: Command,
+    /// What the built-in `w` is asked for.
+    extras: Extras,
     timeout: Duration,
     launcher: Launcher,
     /// The default command was refused its option `-i`, so it runs without from then on.
     without_option: bool,
+    /// The built-in `w` runs because none is installed.
+    stands_in: bool,
 }
 
+/// The built-in `w` in messages.
+const BUILTIN: &str = "the built-in w";
+
 impl W {
-    /// Splits the command at blanks. It does not run it. When the flag is set, the current run is
-    /// killed, and no other begins.
-    pub fn new(command: &str, timeout: Duration, stop: StopFlag) -> W {
-        let words = command.split_ascii_whitespace().map(str::to_owned).collect();
-        W { words, timeout, launcher: Launcher::new(stop), without_option: false }
+    /// It does not run it. When the flag is set, the current run is killed, and no other begins.
+    pub fn new(command: Command, extras: Extras, timeout: Duration, stop: StopFlag) -> W {
+        let launcher = Launcher::new(stop);
+        W { command, extras, timeout, launcher, without_option: false, stands_in: false }
     }
 
-    /// Runs the command and returns its output.
+    /// Runs the command and returns its output. If none is set and no `w` is installed, runs the
+    /// built-in one.
     ///
     /// # Errors
     /// It cannot be started, exits with a status other than 0, exceeds the timeout, or prints too
     /// much.
     pub fn run(&mut self) -> Result<Vec<u8>, Failure> {
+        let words = match &self.command {
+            Command::Builtin => return self.run_builtin(),
+            Command::Default => DEFAULT_COMMAND.split(' ').map(str::to_owned).collect(),
+            Command::Words(words) => words.clone(),
+        };
+        let program = words.first().context("the command is empty").map_err(Failure::failed)?;
+        let found = program::find(program);
+        let is_missing = matches!(found, Err(Unusable::Missing(_)));
+        if self.command == Command::Default {
+            self.stand_in(is_missing);
+            if is_missing {
+                return self.run_builtin();
+            }
+        }
+        self.run_installed(&words, &found.map_err(|unusable| Failure::failed(unusable.into()))?)
+    }
+
+    /// Runs the built-in `w` and returns its output.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_builtin(&mut self) -> Result<Vec<u8>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let words = self.words.clone();
+        let mut command = program::own(self.extras).map_err(Failure::failed)?;
+        let ended = self.launcher.run(&mut command, deadline);
+        ended.map_err(|fault| self.failure(BUILTIN, fault))?.output(BUILTIN)
+    }
+
+    /// Logs that the built-in `w` runs because none is installed, or does not any more.
+    fn stand_in(&mut self, is_missing: bool) {
+        if is_missing && !self.stands_in {
+            log::info("there is no w in PATH, so the built-in one runs (--w.command builtin)");
+        } else if !is_missing && self.stands_in {
+            log::info("there is a w in PATH now, so it runs instead of the built-in one");
+        }
+        self.stands_in = is_missing;
+    }
+
+    fn run_installed(&mut self, words: &[String], file: &PathBuf) -> Result<Vec<u8>, Failure> {
+        let deadline = Instant::now() + self.timeout;
         let (program, arguments) =
             words.split_first().context("the command is empty").map_err(Failure::failed)?;
         if !self.without_option {
-            let ended = self.run_until(program, arguments, deadline)?;
+            let ended = self.run_until(program, file, arguments, deadline)?;
             if !(words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
                 return ended.output(&words.join(" "));
             }
         }
-        let ended = self.run_until(program, &[], deadline)?;
+        let ended = self.run_until(program, file, &[], deadline)?;
         self.without_option |= ended.status.success();
         ended.output(program)
     }
@@ -149,12 +198,13 @@ impl W {
     fn run_until(
         &mut self,
         program: &str,
+        file: &PathBuf,
         arguments: &[String],
         deadline: Instant,
     ) -> Result<Ended, Failure> {
         let mut run = || {
-            let mut command = command(program, arguments).map_err(Failure::failed)?;
-            let ended = self.launcher.run(&mut command, deadline);
+            let command = program::command(program, file, arguments);
+            let ended = self.launcher.run(&mut command.map_err(Failure::failed)?, deadline);
             ended.map_err(|fault| self.failure(program, fault))
         };
         let ended = run()?;
@@ -255,67 +305,19 @@ fn says(text: &[u8], words: &str) -> bool {
     text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
-fn command(program: &str, arguments: &[String]) -> Result<process::Command> {
-    let path = env::var_os("PATH");
-    // By its path: to look up a name in a changed environment, std would fork instead of calling
-    // posix_spawn.
-    let mut command = process::Command::new(find(program, path.as_ref())?);
-    command
-        .arg0(program)
-        .args(arguments)
-        .env_clear()
-        .envs(path.map(|path| ("PATH", path)))
-        .envs(ENVIRONMENT)
-        .stdin(child::nothing().context("no empty standard input can be made")?)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    Ok(command)
-}
-
 /// Looks for the program of a command, as a run does.
 ///
 /// # Errors
 /// It is missing, or there is no permission to run it.
-pub fn look_up(command: &str) -> Result<()> {
-    let program = command.split_ascii_whitespace().next().unwrap_or_default();
-    find(program, env::var_os("PATH").as_ref()).map(drop)
-}
-
-/// Where execvp(3) looks if `PATH` is not set.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
-
-/// Finds a program as execvp(3) does.
-fn find(program: &str, path: Option<&OsString>) -> Result<PathBuf> {
-    let is_runnable =
-        |file: &PathBuf| file.is_file() && unix_fs::access(file, unix_fs::Access::EXEC_OK).is_ok();
-    if program.contains('/') {
-        let file = PathBuf::from(program);
-        return match fs::metadata(&file) {
-            Ok(_) if is_runnable(&file) => Ok(file),
-            Ok(metadata) if metadata.is_dir() => {
-                Err(anyhow!("{program} is a directory; --w.command must name a program"))
-            }
-            Ok(_) => Err(anyhow!("no permission to run {program}")),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(anyhow!("{program} not found; --w.command must name an existing program"))
-            }
-            Err(error) => Err(Error::new(error).context(format!("{program} can't be run"))),
-        };
+pub fn look_up(command: &Command) -> Result<()> {
+    match command {
+        // The built-in `w` stands in for it.
+        Command::Default | Command::Builtin => Ok(()),
+        Command::Words(words) => {
+            program::find(words.first().context("the command is empty")?)?;
+            Ok(())
+        }
     }
-    let path = path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
-    let files: Vec<PathBuf> = env::split_paths(path).map(|folder| folder.join(program)).collect();
-    if let Some(file) = files.iter().find(|file| is_runnable(file)) {
-        return Ok(file.clone());
-    }
-    if let Some(file) = files.iter().find(|file| file.is_file()) {
-        return Err(anyhow!("no permission to run {}", file.display()));
-    }
-    let remedy = match program {
-        "w" => "install it (Debian, Ubuntu: procps; Alpine, Fedora, RHEL: procps-ng)",
-        _ => "install it, or name another program with --w.command",
-    };
-    Err(anyhow!("{program} not found in PATH ({}); {remedy}", path.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -324,11 +326,16 @@ mod tests {
 
     #[test]
     fn only_w_itself_sees_what_the_exporter_sees() {
+        let is_of_this_host = |words: &str| {
+            Command::Words(words.split_ascii_whitespace().map(str::to_owned).collect())
+                .is_of_this_host()
+        };
         for plain in ["w", "w -i", " /usr/bin/w -s"] {
-            assert!(is_plain_w(plain), "{plain}");
+            assert!(is_of_this_host(plain), "{plain}");
         }
         for other in ["ssh host w", "chroot /host w -i", "nsenter -t 1 -m w", "sh w", "/opt/my-w"] {
-            assert!(!is_plain_w(other), "{other}");
+            assert!(!is_of_this_host(other), "{other}");
         }
+        assert!(Command::Default.is_of_this_host() && Command::Builtin.is_of_this_host());
     }
 }

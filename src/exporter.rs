@@ -15,17 +15,21 @@ use anyhow::Result;
 use crate::{
     about::{NAME, VERSION},
     answers::Answers,
+    builtin::Extras,
     cache::Cache,
     cli::Config,
     clock,
     collector::Collector,
-    command::{StopFlag, StopHandle, W, is_plain_w, stop_flag},
+    command::{Command, StopFlag, StopHandle, W, stop_flag},
     exposition::Format,
     http::{Access, Listener, Reply, Request, Requests, Shutdown},
     landing_page, log,
     metrics::Options,
+    missing_terminals::MissingTerminals,
     runner::{Printed, RunW, Runner},
-    service_manager, signals,
+    service_manager,
+    session::CommandShown,
+    signals,
     visibility::Visibility,
 };
 
@@ -79,13 +83,26 @@ pub fn serve(config: Config) -> Result<ExitCode> {
 }
 
 fn runs_of_w(config: &Config, flag: StopFlag) -> RunW {
-    let mut w = W::new(&config.w_command, config.w_timeout, flag);
-    Box::new(move || w.run())
+    let command = config.command();
+    let is_installed_here = command.is_of_this_host() && command != Command::Builtin;
+    let extras = Extras { what: config.metrics_command != CommandShown::None, unlisted: true };
+    let mut w = W::new(command, extras, config.w_timeout, flag);
+    let mut missing_terminals = MissingTerminals::default();
+    Box::new(move || {
+        let printed = w.run();
+        match &printed {
+            Ok(printed) if is_installed_here => {
+                missing_terminals.check(printed, || w.run_builtin());
+            }
+            _ => {}
+        }
+        printed
+    })
 }
 
 fn collector(config: &Config) -> Collector {
     let collector = Collector::new(clock::system(), config.options());
-    if is_plain_w(&config.w_command) { collector.looking(Visibility::look) } else { collector }
+    if config.command().is_of_this_host() { collector.looking(Visibility::look) } else { collector }
 }
 
 /// The host name, which in a container is the container's.

@@ -38,6 +38,7 @@ mod http;
 pub mod landing_page;
 pub mod log;
 pub mod metrics;
+mod missing_terminals;
 mod plural;
 pub mod printable;
 pub mod process_metrics;

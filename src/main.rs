@@ -10,8 +10,7 @@ use what::{
     about::NAME,
     builtin,
     cli::{self, Config, Task},
-    command::{self, Command},
-    exporter,
+    command, exporter,
     exposition::Format,
     log,
 };
@@ -39,7 +38,13 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::W(extras) => {
-            output::print(&builtin::table(Path::new("/"), extras)?)?;
+            match builtin::table(Path::new("/"), extras) {
+                Ok(table) => output::print(&table)?,
+                Err(error) => {
+                    log::complaint(&format!("w: {error:#}"));
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
             Ok(ExitCode::SUCCESS)
         }
         Task::Once(config) => {
@@ -62,10 +67,7 @@ fn run(task: Task) -> Result<ExitCode> {
 
 /// Says at the start that the command is missing, which otherwise only the first scrape would.
 fn warn_if_missing(config: &Config) {
-    if config.command() == Command::Builtin {
-        return;
-    }
-    if let Err(error) = command::look_up(&config.w_command) {
+    if let Err(error) = command::look_up(&config.command()) {
         let source = config.source("--w.command");
         log::warn(&format!("{source} {:?}: {error:#}", config.w_command));
     }

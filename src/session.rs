@@ -137,7 +137,7 @@ fn first_word(what: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Local are `-`, nothing, X displays, tmux, screen, terminals and display managers of this host;
 /// everything else is remote.
-fn origin(from: &[u8]) -> Origin {
+pub(crate) fn origin(from: &[u8]) -> Origin {
     // `:0` and `:pts/3:S.0` are displays; `::1` and `::ffff:192.0.2.9` are addresses.
     let display = from.starts_with(b":") && !from.starts_with(b"::");
     let name = from.strip_prefix(b"/dev/").unwrap_or(from);

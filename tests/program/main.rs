@@ -18,6 +18,7 @@ mod prometheus;
 mod sshd;
 
 // What the program does for its users.
+mod builtin; // the built-in `w`, also beside procps
 mod cache; // when `w` runs, and when its last result is reused
 mod cost; // system calls of a scrape
 mod documents; // what README, CONTRIBUTING and `docs` say and show

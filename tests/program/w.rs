@@ -99,7 +99,8 @@ fn what_is_wrong_with_the_command_is_said_of_this_command() {
 
 #[test]
 fn only_where_w_itself_is_missing_its_package_is_named() {
-    let exporter = Exporter::start(program().env("PATH", "/nowhere"));
+    let mut command = program();
+    let exporter = Exporter::start(command.env("PATH", "/nowhere").args(["--w.command", "w -i"]));
     exporter.metrics();
     let said = "w failed: w not found in PATH (/nowhere); install it (Debian, Ubuntu: procps; ";
     let log = exporter.log();
