@@ -17,8 +17,16 @@ use rustix::fs::fstat;
 use crate::{calendar::utc, clock, plural::counted, printable::printable};
 use output::Output;
 
+/// Standard error, once the program has opened its log. Tests that use the library have no log.
+static OUTPUT: OnceLock<Output> = OnceLock::new();
+
 /// Lines that were dropped since the last one that was written.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Opens the log. Before, nothing is logged.
+pub fn open() {
+    OUTPUT.get_or_init(Output::of_standard_error);
+}
 
 /// Logs what the program does. Control characters in the message are escaped, so output of `w` or a
 /// client's request cannot start a new line or move a terminal's cursor.
@@ -42,8 +50,7 @@ pub fn complaint(message: &str) {
 }
 
 fn write(message: &str) {
-    static OUTPUT: OnceLock<Output> = OnceLock::new();
-    let output = OUTPUT.get_or_init(Output::of_standard_error);
+    let Some(output) = OUTPUT.get() else { return };
     let dropped = DROPPED.swap(0, Ordering::Relaxed);
     let notice = match dropped {
         0 => String::new(),

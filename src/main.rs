@@ -16,6 +16,7 @@ use what::{
 };
 
 fn main() -> ExitCode {
+    log::open();
     // Like every line of the log, the message must not wait for a reader.
     panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
     let task = match cli::parse(env::args_os().skip(1), env::vars_os()) {

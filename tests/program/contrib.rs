@@ -68,9 +68,10 @@ fn the_sample_settings_have_every_variable_with_its_default() {
             shown.insert(name.to_owned());
         }
     }
-    let word = |text: &str| text.trim_matches(|char: char| !char.is_ascii_alphabetic()).to_owned();
-    let variables: BTreeSet<String> =
-        help.split_whitespace().map(word).filter(|word| word.starts_with("EXPORTER_")).collect();
+    // Each flag's own, and not the example of another name.
+    let variable =
+        |word: &str| Some(word.strip_prefix('[')?.trim_end_matches([',', ']']).to_owned());
+    let variables: BTreeSet<String> = help.split_whitespace().filter_map(variable).collect();
     // Only some builds have TLS.
     shown.remove("EXPORTER_WEB_CONFIG_FILE");
     // The unit's own, not the program's.
