@@ -8,6 +8,7 @@
 //! - `siege`: a crowd of such clients, while a well-behaved one scrapes.
 //! - `w`: a `w` that fails, hangs or prints too much.
 //! - `local`: another user of the host.
+//! - `parent`: what the process that starts it hands down: signals, streams, and how it is started.
 //! - `shortage`: too few descriptors or threads, or too little memory.
 //! - `clock`: a clock that jumps.
 //! - `soak`: hours of use.
@@ -16,6 +17,7 @@ mod clock;
 mod connections;
 mod fairness;
 mod local;
+mod parent;
 mod requests;
 mod shortage;
 pub(crate) mod siege;

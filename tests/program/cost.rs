@@ -46,6 +46,28 @@ fn a_result_takes_no_memory_while_the_next_one_is_made() {
     assert!(most < first + length / 2 / 1024, "{first} KB, then {most} KB, for {length} bytes");
 }
 
+/// How often its threads have been given a processor, by the kernel's count.
+fn wake_ups(exporter: &Exporter) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", exporter.pid())).unwrap().flatten();
+    let statuses = tasks.map(|task| fs::read_to_string(task.path().join("status")).unwrap());
+    let count = |status: String| -> u64 {
+        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+        lines.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum()
+    };
+    statuses.map(count).sum()
+}
+
+#[test]
+fn while_w_runs_nothing_wakes_up_to_see_whether_it_has_ended() {
+    let fake = FakeW::new("sleep 3; cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let before = wake_ups(&exporter);
+    assert!(exporter.metrics().contains("user=\"alice\""));
+    let during = wake_ups(&exporter) - before;
+    println!("{during} wake-ups in a run of 3 s");
+    assert!(during < 60, "{during}");
+}
+
 /// `sendto` and one `recvfrom` pass the request to the loop. Threads wait for each other with
 /// `futex`.
 #[test]

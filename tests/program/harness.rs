@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
@@ -215,6 +215,17 @@ impl Exporter {
         }
     }
 
+    /// Starts it with the standard error that the command has. So what it logs cannot be read here,
+    /// and it listens on a port that is free now.
+    pub fn start_unlogged(command: &mut Command) -> Exporter {
+        let address = free_address();
+        let (_, port) = address.rsplit_once(':').unwrap();
+        let child = command.args(["--listen.port", port]).spawn().unwrap();
+        let exporter = Exporter { child, address, log: PathBuf::new() };
+        until("it listens", || TcpStream::connect(&exporter.address).is_ok());
+        exporter
+    }
+
     /// The lines that it has logged.
     pub fn log(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap();
@@ -306,6 +317,11 @@ impl Exporter {
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// An address on which nobody listens.
+pub fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// The address in the line that says where it listens.

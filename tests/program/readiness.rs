@@ -1,11 +1,18 @@
 //! The service manager that started the exporter learns when it is ready.
 
-use std::os::{
-    linux::net::SocketAddrExt,
-    unix::net::{SocketAddr, UnixDatagram},
+use std::{
+    net::TcpStream,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    process::Stdio,
+    time::Instant,
 };
 
-use crate::harness::{Exporter, PATIENCE, folder, program, short_lived_program};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Exporter, PATIENCE, folder, free_address, program, short_lived_program};
 
 /// Starts the exporter with the name of this socket, and returns what it has sent there when it is
 /// ready.
@@ -62,5 +69,39 @@ fn tests_do_not_pass_on_the_socket_of_the_service_manager_that_runs_them() {
         let removed =
             command.get_envs().any(|variable| variable == ("NOTIFY_SOCKET".as_ref(), None));
         assert!(removed, "{command:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_of_the_service_manager_is_logged_and_it_serves() {
+    let path = folder().join("notify");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"READY=1", &path).is_ok() {}
+    let exporter = Exporter::start(program().env("NOTIFY_SOCKET", &path));
+    assert_eq!(exporter.get("/nothing").status, 404);
+    let log = exporter.log();
+    let warning = format!("the service manager was not notified over {}: ", path.display());
+    assert_eq!(log.iter().filter(|line| line.contains(&warning)).count(), 1, "{log:?}");
+}
+
+/// From the moment the port opens.
+#[test]
+fn a_signal_stops_it_as_soon_as_a_client_can_connect() {
+    for _ in 0..30 {
+        let address = free_address();
+        let (_, port) = address.rsplit_once(':').unwrap();
+        let mut child = program()
+            .args(["--listen.port", port, "--w.command=true"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(began.elapsed() < PATIENCE, "it does not listen");
+        }
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }

@@ -1,6 +1,10 @@
 //! What `w` gets, and what happens if it fails.
 
-use std::{fs, time::SystemTime};
+use std::{
+    fs,
+    io::Write,
+    time::{Duration, Instant, SystemTime},
+};
 
 use crate::harness::{
     Exporter, FakeW, TABLE, folder, once, program, samples, signal, until, write_script,
@@ -190,6 +194,27 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
 }
 
 #[test]
+fn a_process_that_holds_only_standard_error_delays_nothing() {
+    let leaves = "setsid sleep 25 >/dev/null & echo $! >$DIR/left";
+    for (script, outcome) in [
+        (format!("{leaves}; cat $TABLE"), "ok"),
+        (format!("{leaves}; cat $TABLE; echo 'it said why' >&2; exit 4"), "failed"),
+        // It writes there for ever.
+        ("setsid timeout 25 yes >&2 2>/dev/null & echo $! >$DIR/left; cat $TABLE".to_owned(), "ok"),
+    ] {
+        let fake = FakeW::new(&script);
+        let exporter = Exporter::of(&fake.command(), &["--w.timeout=20s"]);
+        let began = Instant::now();
+        let metrics = exporter.metrics();
+        assert!(began.elapsed() < Duration::from_secs(15), "{script}");
+        assert!(metrics.contains(&format!("outcome=\"{outcome}\"}} 1\n")), "{metrics}");
+        let said = exporter.log().iter().any(|line| line.contains("status 4: it said why"));
+        assert_eq!(said, outcome == "failed", "{:?}", exporter.log());
+        assert!(signal("KILL", fake.read("left").trim()), "{script}");
+    }
+}
+
+#[test]
 fn leftover_processes_are_killed_after_a_good_run_too() {
     let fake = FakeW::new("echo $$ >$DIR/pid; sleep 1000 >/dev/null 2>&1 & cat $TABLE");
     let exporter = Exporter::of(&fake.command(), &[]);
@@ -263,6 +288,19 @@ fn where_the_default_option_is_refused_plain_w_is_run_and_remembered() {
     // A machine without session files logs another line.
     let log = exporter.log().join("\n");
     assert!(!log.contains("failed"), "{log}");
+}
+
+#[test]
+fn a_stop_also_ends_plain_w_after_the_refused_option() {
+    let (fake, path) = path_with_w(&REFUSES.replace("cat $TABLE", "echo $$ >$DIR/pid; sleep 1000"));
+    let mut exporter = Exporter::start(program().env("PATH", path));
+    let mut scrape = exporter.connect();
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    until("plain w runs", || !fake.read("pid").is_empty());
+    exporter.signal("TERM");
+    assert_eq!(exporter.end().0, Some(0));
+    let group = fs::read_to_string(format!("/proc/{}/stat", fake.read("pid").trim()));
+    assert!(group.is_err(), "{group:?}");
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! A `w` that fails in all ways, a thousand times.
 
-use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command, time::Duration};
+use std::{
+    collections::HashSet, fs, io::Write, net::TcpStream, path::PathBuf, process::Command,
+    time::Duration,
+};
 
 use crate::{
     attacks::siege::{
-        Address, Calm, alone, binary, exporter, recovery, resident_is_bound, scrape, stops_at_once,
+        Address, Calm, alone, binary, binary_path, exporter, recovery, resident_is_bound, scrape,
+        stops_at_once,
     },
-    harness::{Exporter, FakeW, promised, until, within},
+    harness::{
+        Exporter, FakeW, promised, sh, signal, until, within, without_variables, write_script,
+    },
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";
@@ -97,7 +103,7 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
         scrape(exporter.address(), recovery()).unwrap();
         inhabitants() == 1
     });
-    assert!(crate::harness::signal("TERM", &first));
+    assert!(signal("TERM", &first));
     let (status, took) = exporter.end();
     assert_eq!(status, Some(0));
     assert!(took < promised(Duration::from_secs(1)), "{took:?}");
@@ -156,5 +162,73 @@ fn it_stops_at_once_whatever_w_does() {
         within(recovery(), "its group is gone", || {
             processes().all(|process| group(&process).is_none_or(|group| group != of_w))
         });
+    }
+}
+
+/// A folder in which another user can start programs.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Home {
+        let home = Home(std::env::temp_dir().join(format!("what-w-{}", std::process::id())));
+        fs::create_dir_all(&home.0).unwrap();
+        sh(&home.0, "cp \"$(command -v setpriv)\" become-root && chmod 4755 become-root");
+        fs::copy(binary_path(), home.0.join("exporter")).unwrap();
+        home
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The processes, other than zombies, that run `sleep` for this long.
+fn sleepers(seconds: &str) -> Vec<String> {
+    let command = format!("sleep\0{seconds}\0");
+    let runs_it = |process: &String| {
+        fs::read_to_string(format!("/proc/{process}/cmdline")).is_ok_and(|line| line == command)
+    };
+    processes().filter(runs_it).collect()
+}
+
+/// By itself, or as the child of a shell that can be killed.
+#[test]
+#[ignore = "needs root"]
+fn a_w_that_became_root_is_not_joined_by_another_and_never_called_killed() {
+    for (number, shell) in ["", "sh -c"].into_iter().enumerate() {
+        let home = Home::new();
+        let seconds = format!("98765{number}");
+        let script = home.0.join("w");
+        let become_root = home.0.join("become-root").display().to_string();
+        let root = format!("{become_root} --reuid=0 --clear-groups sleep {seconds}");
+        write_script(&script, &format!("#!/bin/sh\n{root}\nexit 1\n"));
+        let w = if shell.is_empty() { root } else { script.display().to_string() };
+        let mut command = without_variables(Command::new("setpriv"));
+        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
+        command.arg(home.0.join("exporter"));
+        command.args(["--scrape.interval=0", "--w.timeout=300ms", "--w.command", &w]);
+        let mut exporter = Exporter::start(&mut command);
+        for failed in 0..4 {
+            let metrics = exporter.metrics();
+            for (outcome, count) in [("timeout", 1), ("failed", failed)] {
+                let line = format!("what_w_runs_total{{outcome=\"{outcome}\"}} {count}\n");
+                assert!(metrics.contains(&line), "{w}: {metrics}");
+            }
+            assert_eq!(sleepers(&seconds).len(), 1, "{w}");
+        }
+        let log = exporter.log();
+        assert_eq!(log.len(), 3, "{log:#?}");
+        assert!(log[1].contains("did not end within 300 ms (--w.timeout) and can't be killed"));
+        assert!(log[2].contains("was not started: the last run can't be killed and goes on"));
+        assert!(!log.iter().any(|line| line.contains("was killed")), "{log:#?}");
+        assert!(signal("KILL", &sleepers(&seconds).join(" ")));
+        until("it is gone", || sleepers(&seconds).is_empty());
+        until("the next run", || {
+            exporter.metrics().contains("what_w_runs_total{outcome=\"timeout\"} 2\n")
+        });
+        stops_at_once(&mut exporter);
+        signal("KILL", &sleepers(&seconds).join(" "));
     }
 }

@@ -10,7 +10,9 @@ use std::{
 use rustix::pipe::PipeFlags;
 
 use super::mix;
-use crate::harness::{Exporter, FakeW, folder, program, short_lived_program};
+use crate::harness::{
+    Exporter, FakeW, PROGRAM, folder, program, short_lived_program, without_variables,
+};
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
@@ -35,6 +37,20 @@ fn output_that_cannot_be_written_is_an_error_with_status_1() {
         assert_eq!(output.status.code(), Some(1), "{printed}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("standard output can't be written"), "{said}");
+    }
+}
+
+/// In place of a closed stream, Rust opens /dev/null for reading and writing.
+#[test]
+fn standard_output_that_is_closed_is_an_error_unless_nothing_is_to_be_seen() {
+    for (redirection, status) in [(">&-", 1), (">/dev/null", 0), (">>/dev/null", 0)] {
+        let mut shell = without_variables(Command::new("sh"));
+        let script = format!("exec \"$0\" \"$@\" {redirection}");
+        shell.args(["-c", &script, PROGRAM, "--once", "--w.command", &mix()]);
+        let output = shell.output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{redirection}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("standard output is closed"), status == 1, "{said}");
     }
 }
 
