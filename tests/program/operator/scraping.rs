@@ -118,7 +118,7 @@ fn an_existing_prometheus_scrapes_the_exporter_after_our_lines_were_added() {
 fn the_exporters_own_login_over_ssh_can_be_dropped_and_no_other_is() {
     let fake = FakeW::new(
         "sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE
-echo \"monitor           10.0.0.1         $(date -u +%H:%M)    3days  0.00s   ?    w -i\"
+echo \"watcher           10.0.0.1         $(date -u +%H:%M)    3days  0.00s   ?    w -i\"
 echo \"bob               10.0.0.2         $(date -u +%H:%M)    3days  0.00s   ?    sftp\"",
     );
     let exporter = Exporter::of(&fake.command(), &["--metrics.command=full"]);
@@ -135,10 +135,10 @@ echo \"bob               10.0.0.2         $(date -u +%H:%M)    3days  0.00s   ? 
     let sample = contrib("prometheus/prometheus.yml");
     let with_it = scraped(&sample);
     let without_it = scraped(&uncommented(&sample, "# metric_relabel_configs:"));
-    let [bob, alice, monitor] = ["bob", "alice", "monitor"].map(|user| of(&with_it, user));
-    println!("series of bob {bob}, alice {alice}, monitor {monitor}");
-    assert!(bob > 3 && alice > 9 && monitor == bob);
-    assert_eq!(["bob", "alice", "monitor"].map(|user| of(&without_it, user)), [bob, alice, 0]);
+    let [bob, alice, watcher] = ["bob", "alice", "watcher"].map(|user| of(&with_it, user));
+    println!("series of bob {bob}, alice {alice}, watcher {watcher}");
+    assert!(bob > 3 && alice > 9 && watcher == bob);
+    assert_eq!(["bob", "alice", "watcher"].map(|user| of(&without_it, user)), [bob, alice, 0]);
 }
 
 /// More sessions than the sample's limit allows, and as many as it promises.
