@@ -66,7 +66,7 @@ impl Table<'_> {
 /// It is empty, its last line is cut off, its header is unknown, or a row does not fit the header.
 pub fn read(printed: &[u8]) -> Result<Table<'_>> {
     if printed.is_empty() {
-        bail!("it printed nothing");
+        bail!("it printed nothing, not even a header line; {}", head::WHOLE_TABLE);
     }
     let Some(printed) = printed.strip_suffix(b"\n") else {
         bail!("its last line is cut off");
@@ -103,6 +103,9 @@ fn read_rows<'a, 'h>(head: &'h Head<'a>) -> Result<(&'h Layout, Vec<Row<'a>>)> {
     let (layout, (row, column)) = furthest.context("its header is not known")?;
     let rows = lines(head.rows).count() as u64;
     layout.check_count(head.header, head.first_line.users, rows)?;
+    if lines(head.rows).nth(row - 1).is_some_and(|line| line.trim_ascii().is_empty()) {
+        bail!("row {row} is blank; the command must print nothing but the table");
+    }
     bail!("row {row} does not fit the header in column {column}")
 }
 
@@ -145,7 +148,11 @@ mod tests {
 
     #[test]
     fn what_is_empty_or_cut_off_is_refused() {
-        assert_eq!(complaint(""), "it printed nothing");
+        assert_eq!(
+            complaint(""),
+            "it printed nothing, not even a header line; \
+             leave out -h (--no-header), so that the command prints the whole table of w"
+        );
         assert_eq!(complaint(&format!("{HEADER}alice")), "its last line is cut off");
     }
 
@@ -317,7 +324,7 @@ mod tests {
         let header = "USER     TTY       LOGIN@   IDLE   JCPU   PCPU  WHAT\n";
         let first = " 10:00:00 up 3 min,  2 users,  load average: 0.00, 0.00, 0.00\n";
         assert_eq!(
-            complaint(&format!("{first}{header}\n")),
+            complaint(&format!("{first}{header}?\n")),
             "row 1 does not fit the header in column USER"
         );
     }
@@ -325,7 +332,7 @@ mod tests {
     #[test]
     fn a_row_that_ends_early_is_refused_and_its_column_named() {
         let cut_at = |end: usize| complaint(&format!("{HEADER}{ROW}{}\n", &ROW[..end]));
-        assert_eq!(cut_at(0), "row 2 does not fit the header in column USER");
+        assert_eq!(cut_at(2), "row 2 does not fit the header in column USER");
         assert_eq!(cut_at(12), "row 2 does not fit the header in column TTY");
         assert_eq!(cut_at(24), "row 2 does not fit the header in column FROM");
         assert_eq!(cut_at(40), "row 2 does not fit the header in column LOGIN@");
@@ -333,6 +340,17 @@ mod tests {
         assert_eq!(cut_at(53), "row 2 does not fit the header in column JCPU");
         assert_eq!(cut_at(58), "row 2 does not fit the header in column PCPU");
         assert_eq!(cut_at(63), "row 2 does not fit the header in column WHAT");
+    }
+
+    #[test]
+    fn a_blank_row_is_named() {
+        for (rows, row) in [("\n", 1), (&format!("{ROW}\n"), 2), (&format!("{ROW}    \n{ROW}"), 2)]
+        {
+            assert_eq!(
+                complaint(&format!("{HEADER}{rows}")),
+                format!("row {row} is blank; the command must print nothing but the table")
+            );
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use libtest_mimic::{Arguments, Failed, Trial};
 use what::{
     calendar::{Span, utc},
-    session::{self, CommandShown, Session},
+    session::{self, CommandShown, Origin, Session},
     table::{self, Table, elapsed::Elapsed, login::LoginTime, resolution::Resolution},
 };
 
@@ -72,11 +72,15 @@ fn sessions(table: &Table, printed: &[u8]) -> Vec<String> {
 }
 
 fn line(session: &Session) -> String {
-    let Session { ip, user, tty, command, login, idle, cpu, .. } = session;
+    let Session { ip, user, tty, command, origin, login, idle, cpu } = session;
+    let origin = match origin {
+        Origin::Local => "local",
+        Origin::Remote => "remote",
+    };
     let login = login.map_or("-".to_owned(), moment);
     let what = command.as_deref().unwrap_or("-");
     format!(
-        "user={user} tty={tty} from={ip} login={login} idle={} cpu={} what={what}",
+        "user={user} tty={tty} from={ip} {origin} login={login} idle={} cpu={} what={what}",
         seconds(idle),
         seconds(cpu)
     )

@@ -24,6 +24,22 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// The layouts that a row without a header may have, by where its words begin.
+    pub(super) fn of_row(words: &[(&[u8], usize)]) -> Vec<Columns> {
+        let [_, (_, tty), (_, from), rest @ ..] = words else { return Vec::new() };
+        let columns = |start: usize| {
+            Some(Columns {
+                user: tty - 1,
+                user_shifts: false,
+                tty: from - tty - 1,
+                from: start.checked_sub(from + 1)?,
+            })
+        };
+        // The login time has up to two of its seven bytes blank before it.
+        let starts = rest.iter().flat_map(|(_, start)| start - 2..=*start);
+        starts.filter_map(columns).collect()
+    }
+
     /// The layout that a header means.
     pub(super) fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
         let [

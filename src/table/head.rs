@@ -14,6 +14,10 @@ use super::{
 /// How many lines are searched for a header that is not where it belongs.
 const SEARCHED: usize = 100;
 
+/// What to do where the header line is missing.
+pub(super) const WHOLE_TABLE: &str =
+    "leave out -h (--no-header), so that the command prints the whole table of w";
+
 /// What the rows are read by.
 pub(super) struct Head<'a> {
     pub first_line: FirstLine,
@@ -57,15 +61,23 @@ fn refusal(printed: &[u8]) -> String {
     let ended: Vec<&[u8]> = printed.split(|&byte| byte == b'\n').take(SEARCHED).collect();
     let lines: Vec<&[u8]> =
         ended.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
-    let known = lines.iter().position(|line| !Layout::of_header(line).is_empty());
-    let header = known.unwrap_or_else(|| likely_header(&lines));
+    let is_header = |line: &&[u8]| !Layout::of_header(line).is_empty();
+    let known = lines.iter().position(is_header);
+    let indented = || lines.iter().position(|line| is_header(&line.trim_ascii_start()));
+    let header = known.or_else(indented).unwrap_or_else(|| likely_header(&lines));
     let carriage_return = ended[header].ends_with(b"\r").then(|| {
         "its lines end in a carriage return: the command has a terminal, as by ssh -t or docker exec -t; leave out -t"
             .to_owned()
     });
-    let unknown = known.is_none().then(|| unknown(lines[header]));
-    let reasons = [carriage_return, banner(&lines[..header]), unknown];
-    reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let (above, unknown) = match known {
+        Some(_) => (banner(&lines[..header]), None),
+        // Not even one row is quoted: it has what a session's labels have, and a command line.
+        None if is_headerless(&lines) => {
+            (None, Some(format!("its header line is missing; {WHOLE_TABLE}")))
+        }
+        None => (banner(&lines[..header]), Some(unknown(lines[header]))),
+    };
+    [carriage_return, above, unknown].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// What stands above the header, without the first line.
@@ -85,9 +97,22 @@ fn banner(above: &[&[u8]]) -> Option<String> {
     ))
 }
 
+/// Whether there is a row, or nothing, where the header should be.
+fn is_headerless(lines: &[&[u8]]) -> bool {
+    let has_first_line = lines.first().is_some_and(|line| line.is_empty() || is_first_line(line));
+    lines.get(usize::from(has_first_line)).is_none_or(|line| Layout::is_row_of_any(line))
+}
+
 fn unknown(header: &[u8]) -> String {
-    if is_first_line(header) {
-        return format!("no header follows its first line: {}", quoted(header, header.len()));
+    let indented = header.trim_ascii_start();
+    if indented.len() < header.len() && !Layout::of_header(indented).is_empty() {
+        let blanks = match header.len() - indented.len() {
+            1 => "a blank".to_owned(),
+            count => format!("{count} blanks"),
+        };
+        return format!(
+            "it has {blanks} before each line; the command must print the table as w does"
+        );
     }
     if uutils::is_older_header(header) {
         return uutils::uncounted(header);
@@ -154,17 +179,12 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_refused_with_its_reason() {
-        assert_eq!(complaint("\n"), "its header is not known: \"\"");
         assert_eq!(complaint("\x1b[31m\u{0}\n"), "its header is not known: \"\\x1b[31m\\x00\"");
         assert_eq!(
             complaint("BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WHAT\n"),
             "its header is not known: \"BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PC\""
         );
         assert_eq!(complaint("\nBENUTZER TTY\n"), "its header is not known: \"BENUTZER TTY\"");
-        assert_eq!(
-            complaint(" 10:00:00 up 1 day,  0 user\n"),
-            "no header follows its first line: \" 10:00:00 up 1 day,  0 user\""
-        );
         assert_eq!(
             complaint("USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\n"),
             "its header is not known from byte 64 on: \"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WAS\""
@@ -233,6 +253,68 @@ mod tests {
                 complaint.contains("ssh -t") && complaint.contains("docker exec -t"),
                 "{complaint}"
             );
+        }
+    }
+
+    #[test]
+    fn a_missing_header_line_is_named_and_no_row_is_quoted() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        for row in [
+            "",
+            "alice    pts/0    192.0.2.7        08:40   12:05   0.01s  0.00s -bash\n",
+            "alice    pts/0    192.0.2.7        08:40   12:05   0.01s  0.00s  -bash\n",
+            "alice    pts/0     08:40   12:05   0.01s  0.00s -bash\n",
+            "alice    pts/0    192.0.2.7         12:05  -bash\n",
+            "alice             sshd             08:40                   ?    sshd: alice@notty\n",
+            "USERS    pts/0    192.0.2.7        08:40   12:05   0.01s  0.00s -bash\nbob\n",
+            &format!("{:33}pts/0    {:256} 08:40   12:05   0.01s   ?    w\n", "alice", "-"),
+            "alice      pts/0    192.0.2.7                 9:03AM     - w -h\n",
+            "alice    p0 192.0.2.7         9:03AM     - w -h\n",
+            "alice    s001     -                Mon09    2days -bash\n",
+            "alice    pts/0     09:51    7:06m  0.05   0     tmux\n",
+            "alice           pts/0           00:01   Nov 24 00:15:27  203.0.113.7\n",
+            "alice    pts/0     Tue Nov 24 00:15:28 2026 (203.0.113.7)\n",
+        ] {
+            for text in [row.to_owned(), format!("{first}{row}"), format!("\n{row}")] {
+                if text.is_empty() {
+                    continue;
+                }
+                let said = format!("its header line is missing; {WHOLE_TABLE}");
+                assert_eq!(complaint(&text), said, "{text}");
+                let ended = text.replace('\n', "\r\n");
+                assert!(complaint(&ended).ends_with(&said), "{ended}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_either_is_quoted_as_an_unknown_header() {
+        for line in [
+            "BENUTZER TTY      VON              LOGIN@   IDLE   JCPU   PCPU WAS",
+            "UTILIS.  TTY      DE               LOGIN@   IDLE   JCPU   PCPU QUOI",
+            "USER     TTY                                IDLE   WHATEVER",
+            "Linux host 6.12.57-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.12.57-1 x86_64",
+            "Last login: Tue Nov 24 09:41:03 2026 from 203.0.113.7",
+            "hello",
+        ] {
+            let complaint = complaint(&format!("{line}\n"));
+            assert!(complaint.starts_with("its header is not known"), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn blanks_before_each_line_are_named() {
+        let first = " 10:00:00 up 1 day,  2:03,  1 user,  load average: 0.00, 0.00, 0.00\n";
+        for (blanks, named) in [(" ", "a blank"), ("    ", "4 blanks"), ("\t", "a blank")] {
+            for text in [format!("{first}{HEADER}{ROW}"), format!("{HEADER}{ROW}")] {
+                let text: String = text.lines().map(|line| format!("{blanks}{line}\n")).collect();
+                assert_eq!(
+                    complaint(&text),
+                    format!(
+                        "it has {named} before each line; the command must print the table as w does"
+                    )
+                );
+            }
         }
     }
 }

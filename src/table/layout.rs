@@ -43,6 +43,22 @@ impl Layout {
         procps.chain(uutils).chain(bsd).collect()
     }
 
+    /// Whether a line is a row of any program's table, whatever widths its columns have.
+    pub(super) fn is_row_of_any(line: &[u8]) -> bool {
+        let words = words(line);
+        let procps = procps::Columns::of_row(&words).into_iter().map(Layout::Procps);
+        let uutils = uutils::Columns::of_row().into_iter().map(Layout::Uutils);
+        let bsd = bsd::Columns::of_row(&words).into_iter().map(Layout::Bsd);
+        let mut all = procps.chain(uutils).chain(bsd).chain([Layout::Busybox, Layout::Toybox]);
+        // A user, and one of the times. In the short forms, nearly any line has the rest.
+        all.any(|layout| {
+            layout.row(line).is_ok_and(|row| {
+                let is_timed = row.login.is_some() || row.idle.is_some() || row.cpu.is_some();
+                is_timed && !row.user.is_empty() && !row.user.contains(&b' ')
+            })
+        })
+    }
+
     /// Whether there is a FROM column.
     pub(super) fn shows_from(&self) -> bool {
         match self {

@@ -16,6 +16,8 @@
 //! is padded to two places. A row of the short form without an idle time fits both if WHAT begins
 //! with a blank. Then this blank counts as part of the layout.
 
+use std::ops::RangeInclusive;
+
 use super::{
     cursor::{Cursor, trim_end},
     elapsed::{Elapsed, number, pair},
@@ -36,7 +38,32 @@ pub(super) struct Columns {
     before_what: usize,
 }
 
+/// `PROCPS_USERLEN` and `PROCPS_FROMLEN` are refused outside these bounds.
+const USER_WIDTHS: RangeInclusive<usize> = 8..=32;
+const FROM_WIDTHS: RangeInclusive<usize> = 8..=256;
+
 impl Columns {
+    /// The layouts that a row without a header may have: any of its words may be the first after
+    /// FROM. A second blank before WHAT is then part of it.
+    pub(super) fn of_row(words: &[(&[u8], usize)]) -> Vec<Columns> {
+        let columns = |user: usize, to_word: usize, long| {
+            // LOGIN@ begins with a blank, and IDLE with one or two.
+            let from = match to_word.checked_sub(user + 11)? {
+                0 => None,
+                width if FROM_WIDTHS.contains(&width) => Some(width),
+                _ => return None,
+            };
+            Some(Columns { user, from, long, before_what: 1 })
+        };
+        let of_words = |user| {
+            words.iter().flat_map(move |&(_, start)| {
+                let short = start.checked_sub(1).and_then(|start| columns(user, start, false));
+                [columns(user, start, true), columns(user, start, false), short]
+            })
+        };
+        USER_WIDTHS.flat_map(of_words).flatten().collect()
+    }
+
     /// The layouts that a header can mean.
     pub(super) fn of_header(words: &[(&[u8], usize)]) -> Vec<Columns> {
         let Some(((b"USER", 0), [(b"TTY", tty), rest @ ..])) = words.split_first() else {
@@ -72,9 +99,8 @@ impl Columns {
         let columns = |&(shift, before_what): &(usize, usize)| {
             let width = first.checked_sub(after_tty + shift)?;
             let from = match from {
-                // `PROCPS_FROMLEN` is refused outside these bounds.
                 Some(from) => {
-                    (from == after_tty && (8..=256).contains(&width)).then_some(Some(width))?
+                    (from == after_tty && FROM_WIDTHS.contains(&width)).then_some(Some(width))?
                 }
                 None => (width == 0).then_some(None)?,
             };

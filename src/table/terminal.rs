@@ -7,10 +7,11 @@
 //! such names, so this is a list of terminals.
 
 /// Whether this is a name of a terminal on Linux: the virtual and serial lines `tty…`,
-/// pseudo-terminals, and the consoles of hypervisors and containers that systemd starts a login on.
+/// pseudo-terminals, serial lines over Bluetooth (`rfcomm…`), and the consoles of hypervisors and containers that systemd starts a login on.
 /// procps cuts the name to 8 bytes.
 pub(super) fn is_terminal(name: &[u8]) -> bool {
-    const NUMBERED: [&[u8]; 7] = [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"sclp_line"];
+    const NUMBERED: [&[u8]; 8] =
+        [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"rfcomm", b"sclp_line"];
     const NAMED: [&[u8]; 3] = [b"tty", b"lxc/", b"3270/"];
     let rest_is = |starts: &[&[u8]], kind: fn(&u8) -> bool| {
         let mut rests = starts.iter().filter_map(|start| name.strip_prefix(*start));
@@ -44,6 +45,8 @@ mod tests {
             "xvc0",
             "vc/1",
             "tts/0",
+            "rfcomm0",
+            "rfcomm10",
             "console",
             "lxc/tty1",
             "lxc/cons",
@@ -63,7 +66,7 @@ mod tests {
             "", "seat0", "web cons", "web", ":0", ":0.0", ":pts/3:S", "ftpd4711", "vsftpd:1",
             "smb/7", "sshd", "ssh", "notty", "cron", "login", "~", "?", "-", "tty", "tty+5",
             "tty/", "pts/", "pts/x", "pts", "a b\tc", "../etc/p", "xxxxxxxx", "unix:1", "dev/pts/",
-            "hvc",
+            "hvc", "rfcomm", "rfcomm-",
         ] {
             assert!(!is_terminal(name.as_bytes()), "{name}");
         }

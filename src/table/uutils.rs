@@ -36,6 +36,11 @@ pub(super) struct Columns {
 struct Rest<'a>(&'a str);
 
 impl Columns {
+    /// Both layouts, for a row without a header.
+    pub(super) fn of_row() -> [Columns; 2] {
+        [Columns { long: true }, Columns { long: false }]
+    }
+
     /// The layout that a header can mean.
     pub(super) fn of_header(words: &[(&[u8], usize)]) -> Option<Columns> {
         let long = match *words {
