@@ -1,8 +1,12 @@
 //! Who is logged in: the rows that are sessions, and what their FROM and WHAT mean.
 
 use crate::{
-    calendar::Span,
-    table::{Logind, Row, Table, elapsed::Elapsed, login::LoginTime},
+    calendar::{MINUTE, Span},
+    table::{
+        Logind, Row, Table,
+        elapsed::Elapsed,
+        login::{Login, LoginTime},
+    },
 };
 
 /// One login session. Its texts are those that `w` printed; bytes that are not UTF-8 become U+FFFD.
@@ -85,19 +89,24 @@ fn labels(session: &Session) -> (&str, &str, &str, Option<&str>) {
 fn session(row: &Row, utc: Option<Span>, shown: CommandShown) -> Session {
     let command = match shown {
         CommandShown::None => None,
-        CommandShown::Name => row.what.map(program_name),
-        CommandShown::Full => row.what,
+        CommandShown::Name => row.what.map(|what| text(program_name(what))),
+        CommandShown::Full => row.what.map(command_line),
     };
+    let login = utc.zip(row.login).and_then(|(run, login)| {
+        let time = login.time(run)?;
+        let is_whole = matches!(login, Login::Exact(_));
+        (is_whole || !is_contradicted(time, row, run)).then_some(time)
+    });
     Session {
         ip: text(row.from),
         user: text(row.user),
         tty: text(row.tty),
-        command: command.map(text),
+        command,
         origin: row
             .logind
             .and_then(|logind| logind.remote)
             .map_or_else(|| origin(row.from), Origin::of),
-        login: utc.zip(row.login).and_then(|(run, login)| login.time(run)),
+        login,
         idle: row.idle,
         cpu: row.cpu,
         info: row.logind.map(info),
@@ -117,6 +126,29 @@ fn text(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes).into()
 }
 
+/// The command line, with blanks for the NUL bytes that separate and end the arguments in uutils' `w`
+/// from April 2025 to April 2026.
+fn command_line(what: &[u8]) -> Box<str> {
+    match what.contains(&b'\0') {
+        true => text(what).trim_end_matches('\0').replace('\0', " ").into(),
+        false => text(what),
+    }
+}
+
+/// Whether the terminal was unused for longer than the session lasts, as far as both are printed.
+/// procps prints `21:16` also for a login on this day of an earlier year.
+///
+/// A pseudo-terminal begins with its session. Other terminals begin with the system: that of a
+/// desktop may never be used, and so look idle since before the login.
+fn is_contradicted(login: LoginTime, row: &Row, run: Span) -> bool {
+    // As long as it can be: the login is at the start of its step. The minute is for the moments
+    // between the terminal's start, the login and the run's end.
+    let longest = run.ended.saturating_sub(login.unix).saturating_add(MINUTE);
+    let is_longer =
+        |idle: Elapsed| i64::try_from(idle.duration.as_secs()).is_ok_and(|idle| idle > longest);
+    row.tty.starts_with(b"pts/") && row.idle.is_some_and(is_longer)
+}
+
 /// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged
 /// in. It has no address. A row with an address is a login, whatever it runs.
 fn is_service_manager(row: &Row) -> bool {
@@ -126,12 +158,15 @@ fn is_service_manager(row: &Row) -> bool {
     row.tty.is_empty()
         && matches!(row.from, b"" | b"-")
         && (program == b"systemd" || program.ends_with(b"/systemd"))
-        && arguments.strip_prefix(b"--user").is_some_and(|rest| matches!(rest, [] | [b' ', ..]))
+        && arguments
+            .strip_prefix(b"--user")
+            .is_some_and(|rest| matches!(rest, [] | [b' ' | b'\0', ..]))
 }
 
-/// A command line up to its first blank, and what follows; `None` if it has no arguments.
+/// A command line up to its first blank, or NUL byte in uutils' `w`, and what follows; `None` if it
+/// has no arguments.
 fn first_word(what: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = what.iter().position(|&byte| byte == b' ')?;
+    let end = what.iter().position(|byte| matches!(byte, b' ' | b'\0'))?;
     Some((&what[..end], &what[end + 1..]))
 }
 
@@ -143,21 +178,27 @@ pub(crate) fn origin(from: &[u8]) -> Origin {
     let name = from.strip_prefix(b"/dev/").unwrap_or(from);
     // procps prints a host up to its first blank, and a dash instead of the blank.
     let local = matches!(name, b"" | b"-" | b"screen" | b"login screen" | b"login-" | b"console");
-    if display || local || name.starts_with(b"tmux(") || is_terminal(name) {
+    if display || local || name.starts_with(b"tmux(") || is_detached(name) || is_terminal(name) {
         Origin::Local
     } else {
         Origin::Remote
     }
 }
 
-/// `tty7`, `ttyS0`, `ttyAMA0`, `pts/3`, `hvc0`, `seat0`.
+/// `local:S.0`: a window of a GNU screen that was started detached.
+fn is_detached(from: &[u8]) -> bool {
+    let window = from.strip_prefix(b"local:S.").unwrap_or_default();
+    !window.is_empty() && window.iter().all(u8::is_ascii_digit)
+}
+
+/// `tty7`, `ttyS0`, `ttyAMA0`, `pts/3`, `hvc0`, `rfcomm0`, `seat0`.
 fn is_terminal(name: &[u8]) -> bool {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let Some((unnumbered, [_, ..])) = name.split_at_checked(name.len() - digits) else {
         return false;
     };
     let serial = |kind: &[u8]| kind.len() <= 4 && kind.iter().all(u8::is_ascii_uppercase);
-    matches!(unnumbered, b"pts/" | b"hvc" | b"seat" | b"vc/")
+    matches!(unnumbered, b"pts/" | b"hvc" | b"rfcomm" | b"seat" | b"vc/")
         || unnumbered.strip_prefix(b"tty").is_some_and(serial)
 }
 
@@ -193,6 +234,9 @@ mod tests {
             ":0.0",
             ":1",
             ":pts/3:S.0",
+            "local:S.0",
+            "local:S.11",
+            "rfcomm0",
             "tmux(1234).%0",
             "screen",
             "login screen",
@@ -221,6 +265,12 @@ mod tests {
             "fe80::1%eth0",
             "192.0.2.44:10.0",
             "203.0.113.9-",
+            "10.0.0.7:S.0",
+            "141:S.11",
+            "local:S.",
+            "local:S.x",
+            "local",
+            "mosh-",
             "203.0.113.9 via mosh [12345]",
             "ws.example.com",
             "name-only-host",
@@ -259,6 +309,9 @@ mod tests {
             "",
             "/usr/lib/systemd/systemd --user --deserialize 4"
         )));
+        assert!(is_service_manager(&row("", "", "/usr/lib/systemd/systemd\0--user\0")));
+        assert!(is_service_manager(&row("", "", "systemd\0--user\0--deserialize\0x\0")));
+        assert!(!is_service_manager(&row("", "", "systemd\0--username\0")));
         assert!(!is_service_manager(&row("pts/0", "-", "/lib/systemd/systemd --user")));
         assert!(!is_service_manager(&row("", "203.0.113.7", "/lib/systemd/systemd --user")));
         assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
@@ -303,8 +356,58 @@ mod tests {
             ("", ""),
             ("   ", ""),
             ("/usr/bin/", ""),
+            ("mysql\0-u\0root\0-psecret\0", "mysql"),
+            ("/usr/bin/mysql\0-psecret\0", "mysql"),
+            ("-bash\0", "bash"),
+            ("sshd: alice@notty\0", "sshd"),
+            ("\0", ""),
         ] {
             assert_eq!(program_name(what.as_bytes()), name.as_bytes(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_has_blanks_for_nul_bytes() {
+        for (what, shown) in [
+            ("mysql\0-u\0root\0", "mysql -u root"),
+            ("sh\0-c\0\0x\0\0", "sh -c  x"),
+            ("vim \0a b", "vim  a b"),
+            (" both ends ", " both ends "),
+            ("\0", ""),
+        ] {
+            assert_eq!(&*command_line(what.as_bytes()), shown, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_time_that_the_idle_time_contradicts_is_not_given() {
+        // 2026-11-24, 00:15:56.
+        let run = Span { began: 1_795_479_355, ended: 1_795_479_356 };
+        let given = |tty: &str, login: &str, idle: &str| {
+            let header = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT";
+            let printed = format!(
+                "{header}\nalice    {tty:<8} 203.0.113.7      {login:<7} {idle:<6}  0.00s   ?    -bash\n"
+            );
+            let table = crate::table::read(printed.as_bytes()).unwrap();
+            of_table(&table, run, CommandShown::None)[0].login.is_some()
+        };
+        for (tty, login, idle, is_given) in [
+            ("pts/0", "00:05", "365days", false),
+            ("pts/0", "00:05", "731days", false),
+            ("pts/0", "00:05", " 2days", false),
+            ("pts/0", "00:05", "12:30 ", false),
+            ("pts/0", "00:05", "11:55 ", true),
+            ("pts/0", "00:05", "10:55 ", true),
+            ("pts/0", "21:15", " 3:01m", true),
+            ("pts/0", "21:15", " 3:02m", false),
+            ("pts/0", "Sun00", "48:10m", true),
+            ("pts/0", "Sun00", " 2days", true),
+            ("pts/0", "Sun00", " 3days", false),
+            ("pts/0", "24Nov25", "364days", true),
+            ("pts/0", "00:05", "  ?   ", true),
+            ("tty2", "00:05", " 2days", true),
+        ] {
+            assert_eq!(given(tty, login, idle), is_given, "{tty} {login} {idle}");
         }
     }
 }

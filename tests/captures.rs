@@ -212,7 +212,7 @@ impl Capture {
 
     fn is_login(&self, truth: &Value, session: &Session) -> bool {
         let Some(login) = session.login else {
-            return self.program() == "uutils-git";
+            return self.program() == "uutils-git" || is_contradicted(truth);
         };
         let step = match login.resolution {
             Resolution::Second => 1,
@@ -260,6 +260,12 @@ impl Capture {
             .as_deref()
             .is_none_or(|read| read == real || (read.len() > 100 && real.starts_with(read)))
     }
+}
+
+/// Whether the pseudo-terminal was last used before the login, as only a crafted one is.
+fn is_contradicted(truth: &Value) -> bool {
+    let [login, used] = ["login_epoch", "tty_atime_epoch"].map(|field| truth[field].as_f64());
+    truth["tty"].as_str().unwrap().starts_with("pts/") && used < login
 }
 
 /// Captures without a readable table: line feeds in a user's and a host's name break two rows.
