@@ -199,7 +199,7 @@ impl Host {
         Ok(Host {
             processes: Processes::read(&root.join("proc")).context("/proc can't be read")?,
             dev: root.join("dev"),
-            numbers_are_of_machine: visibility::is_initial_pid_namespace(),
+            numbers_are_of_machine: visibility::is_initial_pid_namespace(Path::new("/")),
             now: now.as_secs().try_into().unwrap_or(i64::MAX),
         })
     }

@@ -13,6 +13,7 @@ use crate::{
     session::{CommandShown, Origin, Session},
     snapshot::{Listing, Snapshot},
     table::{login::LoginTime, resolution::Resolution},
+    visibility::Visibility,
 };
 
 /// Allows no script, nothing from other hosts, and no style except the one below, by its hash.
@@ -99,13 +100,20 @@ fn put_end(page: &mut String, checked: Moment, settings: &Settings) {
 }
 
 fn put_listing(page: &mut String, listing: &Listing, shown: CommandShown) {
-    for problem in listing.visibility.into_iter().flat_map(|visibility| visibility.problems()) {
+    let problems: Vec<_> = listing.visibility.into_iter().flat_map(Visibility::problems).collect();
+    for problem in &problems {
         put_alarm(page, "Sessions may be missing", problem);
     }
     if !listing.in_utc {
         put_alarm(page, "There are no login times", NOT_IN_UTC);
     }
-    put_sessions(page, &listing.sessions, shown);
+    if !listing.sessions.is_empty() {
+        put_sessions(page, &listing.sessions, shown);
+    } else if problems.is_empty() && listing.users_reported.unwrap_or(0) == 0 {
+        page.push_str("<p>Nobody is logged in.</p>\n");
+    } else {
+        page.push_str("<p>No sessions are visible.</p>\n");
+    }
 }
 
 fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
@@ -114,16 +122,19 @@ fn put_sessions(page: &mut String, sessions: &[Session], shown: CommandShown) {
     sessions.sort_by_key(|session| (&session.user, session.tty.len(), &session.tty));
     let users = sessions.chunk_by(|a, b| a.user == b.user).count();
     let remote = sessions.iter().filter(|session| session.origin == Origin::Remote).count();
+    let origins = match (remote, sessions.len()) {
+        (1, 1) => "remote".to_owned(),
+        (0, 1) => "local".to_owned(),
+        (0, _) => "all local".to_owned(),
+        (remote, all) if remote == all => "all remote".to_owned(),
+        (remote, _) => format!("{remote} remote"),
+    };
     let has_times = sessions.iter().any(|session| session.login.is_some());
     let zone = if has_times { " Times are in UTC." } else { "" };
-    if sessions.is_empty() {
-        page.push_str("<p>Nobody is logged in.</p>\n");
-        return;
-    }
     put(
         page,
         format_args!(
-            "<p>{} of {}, {remote} remote.{zone}</p>\n",
+            "<p>{} by {}, {origins}.{zone}</p>\n",
             counted(sessions.len() as u64, "session"),
             counted(users as u64, "user")
         ),
@@ -166,13 +177,12 @@ fn put_session(page: &mut String, session: &Session, shown: CommandShown) {
 
 fn put_failure(page: &mut String, failure: &Failure) {
     let what = match failure.kind {
-        FailureKind::Failed => "It is not known who is logged in, because w failed",
-        FailureKind::Timeout => "It is not known who is logged in, because w took too long",
-        FailureKind::Unreadable => {
-            "It is not known who is logged in, because the output of w cannot be read"
-        }
+        FailureKind::Failed => "w failed: ",
+        FailureKind::Timeout => "",
+        FailureKind::Unreadable => "the output of w cannot be read: ",
     };
-    put_alarm(page, what, &format!("{:#}", failure.error));
+    let why = format!("{what}{:#}", failure.error);
+    put_alarm(page, "It is not known who is logged in", &why);
 }
 
 fn put_alarm(page: &mut String, what: &str, why: &str) {
@@ -252,6 +262,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::visibility::Place;
 
     #[test]
     fn the_policy_allows_the_style_and_no_other() {
@@ -314,6 +325,66 @@ mod tests {
             Escaped(hostile).to_string(),
             "&lt;b&gt;&amp;&quot;&#39;\u{fffd}\u{fffd}\u{fffd}ü"
         );
+    }
+
+    fn session(user: &str, from: &str, origin: Origin) -> Session {
+        let (ip, user, tty) = (from.into(), user.into(), "pts/0".into());
+        Session { ip, user, tty, command: None, origin, login: None, idle: None, cpu: None }
+    }
+
+    fn listed(
+        sessions: Vec<Session>,
+        users_reported: Option<u64>,
+        visibility: Option<Visibility>,
+    ) -> String {
+        let listing = Listing { sessions, users_reported, visibility, in_utc: true };
+        let mut page = String::new();
+        put_listing(&mut page, &listing, CommandShown::None);
+        page
+    }
+
+    #[test]
+    fn nobody_is_logged_in_only_if_everything_can_be_seen() {
+        let all = Visibility {
+            session_files: true,
+            login_records: true,
+            host_processes: true,
+            other_users_processes: true,
+            place: Place::Machine,
+        };
+        let none = Visibility { login_records: false, ..all };
+        for (reported, visibility, nobody) in [
+            (Some(0), Some(all), true),
+            (None, None, true),
+            (Some(0), Some(none), false),
+            (Some(2), Some(all), false),
+            (Some(2), None, false),
+        ] {
+            let page = listed(Vec::new(), reported, visibility);
+            assert_eq!(page.contains("<p>Nobody is logged in.</p>"), nobody, "{page}");
+            assert_eq!(page.contains("<p>No sessions are visible.</p>"), !nobody, "{page}");
+        }
+        let page = listed(Vec::new(), Some(0), Some(none));
+        assert!(page.contains("Sessions may be missing:") && page.contains("libpam-systemd"));
+        let alice = session("alice", "203.0.113.7", Origin::Remote);
+        let page = listed(vec![alice], Some(1), Some(none));
+        assert!(!page.contains("Nobody is") && !page.contains("No sessions are"), "{page}");
+    }
+
+    #[test]
+    fn the_sessions_are_counted_by_user_and_origin() {
+        let local = || session("alice", "-", Origin::Local);
+        let remote = |user| session(user, "203.0.113.7", Origin::Remote);
+        for (sessions, counted) in [
+            (vec![local()], "1 session by 1 user, local."),
+            (vec![remote("bob")], "1 session by 1 user, remote."),
+            (vec![local(), local()], "2 sessions by 1 user, all local."),
+            (vec![remote("alice"), remote("bob")], "2 sessions by 2 users, all remote."),
+            (vec![local(), remote("bob"), remote("bob")], "3 sessions by 2 users, 2 remote."),
+        ] {
+            let page = listed(sessions, None, None);
+            assert!(page.contains(&format!("<p>{counted}</p>")), "{counted}: {page}");
+        }
     }
 
     fn end(endpoint: &str, interval: Duration) -> String {

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct RunLog {
     failing: Option<FailureKind>,
-    unseen: Vec<&'static str>,
+    unseen: Vec<String>,
     /// `w` counts more users than it lists, for no known reason. Logged only once, because this
     /// changes with every session.
     leftovers_logged: bool,
@@ -81,7 +81,7 @@ impl RunLog {
         }
         self.without_from = !table.shows_from;
         if !in_utc && !self.not_in_utc {
-            log::warn(&format!("serving no login times: {NOT_IN_UTC}"));
+            log::warn(&format!("exposing no login times: {NOT_IN_UTC}"));
         }
         self.not_in_utc = !in_utc;
     }

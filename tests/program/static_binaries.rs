@@ -154,7 +154,7 @@ fn beside_a_busybox_it_serves_as_pid_1_and_stops() {
         // Everything can be seen, so no problem is reported.
         let sources = samples(&metrics, "session_source_visible");
         assert!(
-            sources.len() == 3 && sources.iter().all(|line| line.ends_with(" 1")),
+            sources.len() == 4 && sources.iter().all(|line| line.ends_with(" 1")),
             "{sources:?}"
         );
         assert!(!metrics.ends_with("# EOF\n"), "{metrics}");

@@ -136,6 +136,9 @@ fn a_long_complaint_is_shortened() {
 fn output_that_is_no_table_is_unreadable() {
     for (script, said) in [
         ("true", "it printed nothing"),
+        ("tail -n +3 $TABLE", "its header line is missing; leave out -h"),
+        ("cat $TABLE; echo", "row 4 is blank"),
+        ("sed 's/^/ /' $TABLE", "it has a blank before each line"),
         ("echo hello", "its header is not known"),
         ("head -c 100000 /dev/urandom; echo", "its header is not known"),
         ("printf 'a\\0b\\n\\377\\n'", "its header is not known: \\\"a\\x00b\\\""),
@@ -358,7 +361,7 @@ fn without_utc_there_are_no_login_times_and_the_log_and_the_page_say_why() {
     }
     let log = exporter.log();
     assert_eq!(log.len(), 2, "{log:#?}");
-    assert!(log[1].contains("serving no login times") && log[1].contains("env TZ=UTC0"));
+    assert!(log[1].contains("exposing no login times") && log[1].contains("env TZ=UTC0"));
     let page = exporter.get("/").body;
     assert!(page.contains("There are no login times:") && page.contains("TZ=UTC0"), "{page}");
     fake.becomes("cat $TABLE");
@@ -371,8 +374,9 @@ fn w_of_this_host_says_what_it_can_see() {
     let exporter = Exporter::start(program().env("PATH", path));
     let metrics = exporter.metrics();
     let sources = samples(&metrics, "session_source_visible");
-    assert_eq!(sources.len(), 3, "{metrics}");
+    assert_eq!(sources.len(), 4, "{metrics}");
     assert_eq!(sources[0], "session_source_visible{source=\"host_processes\"} 1");
+    assert!(sources[1].starts_with("session_source_visible{source=\"login_records\"} "));
 }
 
 #[test]
