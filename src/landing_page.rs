@@ -329,7 +329,8 @@ mod tests {
 
     fn session(user: &str, from: &str, origin: Origin) -> Session {
         let (ip, user, tty) = (from.into(), user.into(), "pts/0".into());
-        Session { ip, user, tty, command: None, origin, login: None, idle: None, cpu: None }
+        let (command, login, idle, cpu, info) = Default::default();
+        Session { ip, user, tty, command, origin, login, idle, cpu, info }
     }
 
     fn listed(

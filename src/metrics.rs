@@ -87,7 +87,7 @@ impl Writer<'_> {
     fn sessions(&mut self, sessions: &[Session]) {
         let mut users: Vec<&str> = sessions.iter().map(|session| session.user.as_ref()).collect();
         users.sort_unstable();
-        let help = "Sessions of this user. All values from w are cached for the scrape interval.";
+        let help = "Number of sessions of this user.";
         self.of_run("user_sessions_currently_active", help, |family| {
             for same in users.chunk_by(|a, b| a == b) {
                 family.sample(&Labels::new(&[("user", same[0])]), same.len() as f64);
@@ -104,23 +104,23 @@ impl Writer<'_> {
         self.each(
             groups,
             "each_session_currently_active",
-            "1 for each session; the number of sessions if several share all labels.",
+            "Number of sessions with these labels, usually 1.",
             |same| Some(same.len() as f64),
         );
-        let help = "Login time, as precise as LOGIN@ (first the minute, later the hour, then the day); the latest one if several sessions share all labels.";
+        let help = "Login time, as exactly as w tells it: the minute, later the hour, then the day; the built-in w tells the second. The latest if several sessions share all labels.";
         self.each(groups, "each_session_login_timestamp_seconds", help, |same| {
             same.iter()
                 .filter_map(|session| session.login)
                 .map(|login| login.unix as f64)
                 .reduce(f64::max)
         });
-        let help = "Time since the terminal was last used, as precise as IDLE; the smallest if several sessions share all labels.";
+        let help = "Time since the terminal was last used, as exactly as w tells it. The smallest if several sessions share all labels.";
         self.each(groups, "each_session_idle_seconds", help, |same| {
             let idle =
                 same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();
             idle.map(seconds)
         });
-        let help = "CPU time of all processes on the terminal (JCPU); the sum if several sessions share all labels.";
+        let help = "CPU time of all processes on the terminal (JCPU). The sum if several sessions share all labels.";
         self.each(groups, "each_session_cpu_seconds", help, |same| {
             let cpu = same.iter().filter_map(|session| session.cpu).map(|cpu| cpu.duration);
             cpu.reduce(Duration::saturating_add).map(seconds)
@@ -132,15 +132,19 @@ impl Writer<'_> {
             |origin| sessions.iter().filter(|session| session.origin == origin).count() as f64;
         self.of_run(
             "sessions_currently_active",
-            "Sessions by origin: remote if FROM names another host or an address, otherwise local.",
+            "Number of sessions by origin: remote if FROM names another host or an address, otherwise local.",
             |family| {
                 family.sample(&Labels::new(&[("origin", "local")]), origins(Origin::Local));
                 family.sample(&Labels::new(&[("origin", "remote")]), origins(Origin::Remote));
             },
         );
-        self.of_run("users_currently_active", "Users with at least one session.", |family| {
-            family.sample(&Labels::new(&[]), users as f64);
-        });
+        self.of_run(
+            "users_currently_active",
+            "Number of users with at least one session.",
+            |family| {
+                family.sample(&Labels::new(&[]), users as f64);
+            },
+        );
     }
 
     /// Writes a family with one sample for all sessions that share ip, user and tty, if they have a
@@ -181,8 +185,7 @@ impl Writer<'_> {
     }
 
     fn commands(&mut self, sessions: &[Session]) {
-        let help =
-            "Command of the session; 1, or the number of sessions if several share all labels.";
+        let help = "Number of sessions with this command and these labels, usually 1.";
         self.of_run("each_session_command_info", help, |family| {
             for same in sessions.chunk_by(|a, b| same_labels(a, b) && a.command == b.command) {
                 let Some(session) = same.first() else {
@@ -198,7 +201,7 @@ impl Writer<'_> {
     }
 
     fn visibility(&mut self, visibility: Visibility) {
-        let help = "1 if w can see this source, 0 if it cannot and sessions may be missing.";
+        let help = "1 if w can see this source. 0 if it cannot: sessions may be missing.";
         self.of_run("session_source_visible", help, |family| {
             for (source, seen) in visibility.sources() {
                 family.sample(&Labels::new(&[("source", source)]), f64::from(u8::from(seen)));
@@ -207,14 +210,14 @@ impl Writer<'_> {
     }
 
     fn users_reported(&mut self, users: u64) {
-        let help = "Users that the first line of w counts. If w lists fewer, it cannot see some (then session_source_visible says why), or some have ended and left an entry.";
+        let help = "Number of users in the first line of w. If w lists fewer, it cannot see some (then session_source_visible says why), or some have ended and left an entry.";
         self.of_run("users_reported", help, |family| {
             family.sample(&Labels::new(&[]), users as f64)
         });
     }
 
     fn exporter(&mut self, snapshot: &Snapshot) {
-        let help = "1 if the last run of w gave a table that could be read, otherwise 0.";
+        let help = "1 if the last run of w gave a table that could be read, otherwise 0. All values from w are cached for the scrape interval.";
         // Never without a prefix: `up` is Prometheus' own.
         let name = if self.prefix.is_empty() { "what_up".to_owned() } else { self.name("up") };
         let up = f64::from(u8::from(snapshot.result.is_ok()));
@@ -223,7 +226,7 @@ impl Writer<'_> {
         self.own(
             "w_runs_total",
             Kind::Counter,
-            "Runs of w since the exporter started, by outcome.",
+            "Number of runs of w since the exporter started, by outcome.",
             |family| {
                 for (outcome, runs) in Outcome::ALL.iter().zip(snapshot.runs) {
                     family.sample(&Labels::new(&[("outcome", outcome.name())]), runs as f64);

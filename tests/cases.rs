@@ -72,7 +72,7 @@ fn sessions(table: &Table, printed: &[u8]) -> Vec<String> {
 }
 
 fn line(session: &Session) -> String {
-    let Session { ip, user, tty, command, origin, login, idle, cpu } = session;
+    let Session { ip, user, tty, command, origin, login, idle, cpu, .. } = session;
     let origin = match origin {
         Origin::Local => "local",
         Origin::Remote => "remote",

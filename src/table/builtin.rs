@@ -133,7 +133,6 @@ mod tests {
             (replaced("vim notes.txt", "vim\tnotes.txt"), "WHAT"),
             (replaced("vim notes.txt", "vim\x1b[2J"), "WHAT"),
             (replaced("alice", "al\rice"), "WHAT"),
-            ("".to_owned(), "USER"),
             (replaced("\tvim notes.txt", ""), "WHAT"),
         ] {
             let expected = format!("row 2 does not fit the header in column {column}");
