@@ -36,7 +36,7 @@ use crate::log;
 /// The rules of the file, kept up to date.
 pub struct Access {
     path: PathBuf,
-    rules: Arc<Rules>,
+    rules: Rules,
     /// What was read last, whether or not it could be used.
     files: Files,
     /// Checks passwords; `None` before the start.
@@ -46,7 +46,7 @@ pub struct Access {
 /// What the file says.
 struct Rules {
     tls: Option<Arc<ServerConfig>>,
-    passwords: Passwords,
+    passwords: Arc<Passwords>,
     /// Header fields of every answer, each with its line end.
     fields: Vec<String>,
     /// The keys that demand something of clients.
@@ -68,7 +68,7 @@ impl Access {
     /// the error names that.
     pub(crate) fn open(path: &Path) -> Result<Access> {
         let mut files = Files::default();
-        let rules = Arc::new(Rules::read(path, &mut files, &Passwords::new()?)?);
+        let rules = Rules::read(path, &mut files, &Passwords::new()?)?;
         Ok(Access { path: path.to_owned(), rules, files, checker: None })
     }
 
@@ -120,7 +120,7 @@ impl Access {
     /// client that still waits.
     pub(super) fn check_next(&mut self, authorization_of: impl Fn(u64) -> Option<String>) {
         if let Some(checker) = &mut self.checker {
-            checker.start_next(&self.rules, authorization_of);
+            checker.start_next(&self.rules.passwords, authorization_of);
         }
     }
 
@@ -146,7 +146,7 @@ impl Access {
         self.files = files;
         match read.and_then(|rules| self.rules.may_become(&rules).map(|()| rules)) {
             Ok(rules) => {
-                self.rules = Arc::new(rules);
+                self.rules = rules;
                 log::info(&format!("{path} was read again"));
             }
             Err(problem) => {
@@ -176,7 +176,8 @@ impl Rules {
             !demands.is_empty(),
             "expected tls_server_config or basic_auth_users; without them, it demands nothing"
         );
-        Ok(Rules { tls, passwords: before.with_users(&users)?, fields, demands })
+        let passwords = Arc::new(before.with_users(&users)?);
+        Ok(Rules { tls, passwords, fields, demands })
     }
 
     /// Whether these may be replaced while the exporter runs. A file that is cut short, because it

@@ -44,9 +44,8 @@ pub(crate) const READS: usize = 4;
 pub(crate) const RETRY_TIME: Duration = Duration::from_millis(20);
 /// The least time between two log lines about refused connections.
 pub(crate) const LOG_TIME: Duration = Duration::from_secs(60);
-/// The most passwords that are being checked or wait for it. At bcrypt's cost 10 each takes about
-/// 50 ms, so that the last one is checked before Prometheus gives up. Each step of the cost doubles
-/// that.
+/// The most passwords that wait to be checked. At bcrypt's cost 10 each takes about 50 ms, so that
+/// the last one is checked before Prometheus gives up. Each step of the cost doubles that.
 #[cfg(feature = "tls")]
 pub(crate) const MAX_CHECKS: usize = 64;
 /// The same for one client. More are refused at once, so that clients that guess do not keep others

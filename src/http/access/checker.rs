@@ -11,12 +11,12 @@ use std::{
     thread,
 };
 
-use super::{Rules, queue::Queue};
+use super::{passwords::Passwords, queue::Queue};
 use crate::http::requests::{Message, ToFront};
 
 /// The clients whose passwords wait to be checked, and the thread that checks them.
 pub(super) struct Checker {
-    checks: Sender<(u64, String, Arc<Rules>)>,
+    checks: Sender<(u64, String, Arc<Passwords>)>,
     waiting: Queue,
     is_checking: bool,
 }
@@ -27,10 +27,10 @@ impl Checker {
     /// # Errors
     /// The system has no thread.
     pub(super) fn start(to_front: ToFront) -> io::Result<Checker> {
-        let (checks, received) = mpsc::channel::<(u64, String, Arc<Rules>)>();
+        let (checks, received) = mpsc::channel::<(u64, String, Arc<Passwords>)>();
         thread::Builder::new().spawn(move || {
-            for (client, authorization, rules) in received {
-                let result = rules.passwords.check(&authorization);
+            for (client, authorization, passwords) in received {
+                let result = passwords.check(&authorization);
                 to_front.send(Message::Checked(client, result));
             }
         })?;
@@ -51,13 +51,13 @@ impl Checker {
     /// client that still waits.
     pub(super) fn start_next(
         &mut self,
-        rules: &Arc<Rules>,
+        passwords: &Arc<Passwords>,
         authorization_of: impl Fn(u64) -> Option<String>,
     ) {
         while !self.is_checking {
             let Some(client) = self.waiting.next() else { return };
             if let Some(authorization) = authorization_of(client) {
-                let check = (client, authorization, Arc::clone(rules));
+                let check = (client, authorization, Arc::clone(passwords));
                 self.is_checking = self.checks.send(check).is_ok();
             }
         }
