@@ -31,6 +31,9 @@ pub(super) fn row(line: &[u8]) -> RowResult<'_> {
         logind: logind([(); 5].map(|()| field(Column::Logind)))?,
         what: Some(field(Column::What)?).filter(|what| !what.is_empty()),
     };
+    if row.tty.is_empty() && (row.idle.is_some() || row.cpu.is_some()) {
+        return Err(Column::Tty);
+    }
     let is_clean = !line.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t');
     if is_clean && fields.next().is_none() { Ok(row) } else { Err(Column::What) }
 }
@@ -122,6 +125,7 @@ mod tests {
         let replaced = |old: &str, new: &str| ROW.replacen(old, new, 1);
         for (row, column) in [
             (replaced("alice", ""), "USER"),
+            (replaced("pts/3", ""), "TTY"),
             (replaced("1795478400", "00:16"), "LOGIN"),
             (replaced("1795478400", ""), "LOGIN"),
             (replaced("\t61\t", "\t-61\t"), "IDLE"),

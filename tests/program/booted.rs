@@ -8,6 +8,7 @@
 pub mod kinds;
 pub mod logins;
 pub mod machine;
+mod own_w;
 mod package;
 
 use std::{fs, thread, time::Duration};
