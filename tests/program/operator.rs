@@ -7,8 +7,9 @@
 //! - `dashboard`: the dashboard's queries, and the tables that Grafana makes of their answers.
 //! - `notifications`: alerts on their way through Alertmanager to a receiver.
 //!
-//! Only what two of them use is here.
+//! `alertmanager` is a program that they use. Only what two of them use is here.
 
+mod alertmanager;
 mod dashboard;
 mod migration;
 mod notifications;

@@ -1,157 +1,17 @@
 //! Which notifications a person gets, and when. A test that needs Alertmanager goes here.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-use super::{RULES, quick, twentieth, with};
+use super::{RULES, alertmanager::Alertmanager, quick, twentieth};
 use crate::{
-    harness::{Exporter, FakeW, PATIENCE, contrib, folder, program, until, until_ready, within},
+    harness::{Exporter, FakeW, PATIENCE, contrib, program, until, within},
     prometheus::Prometheus,
-    sshd::{Sshd, free_port},
+    sshd::Sshd,
 };
-
-/// How the sample sends a mail. In the tests a webhook takes its place.
-const MAIL: &str = "    email_configs:
-      - to: ops@example.com
-        from: alertmanager@example.com
-        smarthost: \"localhost:25\"
-        require_tls: false
-";
-
-/// An Alertmanager that sends its notifications to the test.
-struct Alertmanager {
-    process: Child,
-    port: u16,
-    notifications: Arc<Mutex<Vec<Notification>>>,
-}
-
-struct Notification {
-    received: Instant,
-    body: Value,
-}
-
-impl Alertmanager {
-    /// Sends every alert at once.
-    fn of_every_alert() -> Alertmanager {
-        let configuration = "route: {receiver: mail, group_by: ['...'], group_wait: 0s, group_interval: 1s}\nreceivers:\n  - name: mail\n";
-        Alertmanager::configured(&format!("{configuration}{MAIL}"))
-    }
-
-    /// Every mail goes to the test instead.
-    fn configured(configuration: &str) -> Alertmanager {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let hook = listener.local_addr().unwrap();
-        let notifications = Arc::new(Mutex::new(Vec::new()));
-        let received = Arc::clone(&notifications);
-        // Lives as long as the test.
-        thread::spawn(move || {
-            listener.incoming().flatten().for_each(|stream| take(stream, &received))
-        });
-        let folder: PathBuf = folder();
-        let webhook = format!("    webhook_configs:\n      - url: 'http://{hook}/'\n");
-        let configuration = with(configuration, &[(MAIL, &webhook)]);
-        fs::write(folder.join("alertmanager.yml"), configuration).unwrap();
-        let port = free_port();
-        let mut command = Command::new("prometheus-alertmanager");
-        command.arg(format!("--config.file={}", folder.join("alertmanager.yml").display()));
-        command.arg(format!("--storage.path={}", folder.join("data").display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        // No cluster, so it needs no second port.
-        command.arg("--cluster.listen-address=");
-        let log = folder.join("log");
-        let output = File::create(&log).unwrap();
-        let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
-        let mut alertmanager = Alertmanager { process, port, notifications };
-        until_ready("Alertmanager", &mut alertmanager.process, &log, || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        alertmanager
-    }
-
-    /// The last notification of this alert for this user.
-    fn last(&self, alert: &str, user: &str) -> Option<Value> {
-        let notifications = self.notifications.lock().unwrap();
-        let mut latest = notifications.iter().rev().flat_map(|received| alerts(&received.body));
-        latest
-            .find(|received| {
-                received["labels"]["alertname"] == alert && received["labels"]["user"] == user
-            })
-            .cloned()
-    }
-
-    /// What a person is told of a host: each news about an alert, and when it came. If a
-    /// notification about many hosts says the same again, beside news about another, it is no news.
-    fn news(&self, host: &str) -> Vec<(Instant, String)> {
-        let mut news: Vec<(Instant, String)> = Vec::new();
-        for notification in self.notifications.lock().unwrap().iter() {
-            let is_of_one = notification.body["groupLabels"]["instance"].is_string();
-            for alert in alerts(&notification.body).filter(|alert| instance(alert) == host) {
-                let label = |name: &str| alert["labels"][name].as_str();
-                let user = label("user").map_or(String::new(), |user| format!(" of {user}"));
-                let (status, name) = (alert["status"].as_str().unwrap(), label("alertname"));
-                let told = format!("{status}: {}{user}", name.unwrap());
-                let last = news.iter().rev().find(|(_, last)| same_alert(last, &told));
-                if is_of_one || last.is_none_or(|(_, last)| *last != told) {
-                    news.push((notification.received, told));
-                }
-            }
-        }
-        news
-    }
-}
-
-fn alerts(notification: &Value) -> impl Iterator<Item = &Value> {
-    notification["alerts"].as_array().into_iter().flatten()
-}
-
-fn instance(alert: &Value) -> &str {
-    alert["labels"]["instance"].as_str().unwrap_or_default()
-}
-
-/// Whether two news are about one alert.
-fn same_alert(one: &str, other: &str) -> bool {
-    let alert = |news: &str| news.split_once(": ").map(|(_, alert)| alert.to_owned());
-    alert(one) == alert(other)
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Reads one POST, and keeps the notification in it.
-fn take(stream: TcpStream, received: &Mutex<Vec<Notification>>) {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    let mut line = String::new();
-    while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
-        let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.parse().unwrap();
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_ok() {
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        received.lock().unwrap().push(Notification { received: Instant::now(), body });
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        let _ = reader.into_inner().write_all(answer);
-    }
-}
 
 /// With --metrics.with-timestamp, because this can keep ended sessions visible in Prometheus.
 #[test]
@@ -282,7 +142,7 @@ struct Monitoring {
 }
 
 impl Monitoring {
-    fn of(hosts: &[&Host]) -> Monitoring {
+    fn of(hosts: &[Host]) -> Monitoring {
         let sample = twentieth(&contrib("prometheus/alertmanager.yml"));
         let alertmanager = Alertmanager::configured(&sample);
         let addresses: Vec<&str> = hosts.iter().map(|host| &*host.exporter.address).collect();
@@ -294,12 +154,17 @@ impl Monitoring {
             ],
         ));
         let monitoring = Monitoring { began: Instant::now(), alertmanager, prometheus };
-        until("the first scrapes", || monitoring.count("what_up == 1") == hosts.len());
+        until("the first scrapes", || {
+            monitoring.prometheus.query("what_up == 1").len() == hosts.len()
+        });
         monitoring
     }
 
-    fn count(&self, query: &str) -> usize {
-        self.prometheus.query(query).len()
+    /// How many alerts of this name fire for this host.
+    fn firing(&self, alert: &str, host: &Host) -> usize {
+        let host = &host.exporter.address;
+        let labels = format!("alertname='{alert}', alertstate='firing', instance='{host}'");
+        self.prometheus.query(&format!("ALERTS{{{labels}}}")).len()
     }
 
     fn told_of(&self, host: &Host) -> Vec<String> {
@@ -319,8 +184,9 @@ impl Monitoring {
     }
 }
 
-/// Waits until the failures of a host have lasted for this many minutes of three seconds.
-fn last(began: Instant, minutes: u32) {
+/// Waits until failures that began at this moment have lasted for this many minutes of three
+/// seconds.
+fn until_minute(minutes: u32, began: Instant) {
     let end = Duration::from_secs(3) * minutes;
     thread::sleep(end.saturating_sub(began.elapsed()));
 }
@@ -332,21 +198,64 @@ fn last(began: Instant, minutes: u32) {
 #[test]
 #[ignore = "needs Debian's prometheus and prometheus-alertmanager"]
 fn each_login_and_each_failure_is_told_once_and_as_what_it_is() {
-    let [one_in_four, always, once, away] = [0; 4].map(|_| Host::new());
-    let monitoring = Monitoring::of(&[&one_in_four, &always, &once, &away]);
+    let hosts = [0; 4].map(|_| Host::new());
+    let [one_in_four, always, once, away] = &hosts;
+    let monitoring = Monitoring::of(&hosts);
+    all_fail_for_ten_minutes(&monitoring, &hosts);
 
+    monitoring.until_told(away, "resolved: WhatExporterDown");
+    monitoring.until_told(once, "resolved: WhatFailing");
+    monitoring.until_told(always, "resolved: WhatFailing");
+    monitoring.until_told(one_in_four, "resolved: WhatFailingOften");
+    until("the ends of the sessions", || {
+        monitoring.firing("WhatUnlistedUser", one_in_four) == 0
+            && monitoring.firing("WhatRootSession", one_in_four) == 0
+    });
+    for (name, host, expected) in [
+        ("always", always, &["firing: WhatFailing", "resolved: WhatFailing"][..]),
+        ("five minutes once", once, &["firing: WhatFailing", "resolved: WhatFailing"]),
+        // The ends of sessions are not sent.
+        (
+            "one run in four",
+            one_in_four,
+            &[
+                "firing: WhatFailingOften",
+                "firing: WhatRootSession of root",
+                "firing: WhatUnlistedUser of mallory",
+                "resolved: WhatFailingOften",
+            ],
+        ),
+        (
+            "exporter away",
+            away,
+            &[
+                "firing: WhatExporterDown",
+                "firing: WhatRootSession of root",
+                "firing: WhatUnlistedUser of mallory",
+                "resolved: WhatExporterDown",
+            ],
+        ),
+    ] {
+        monitoring.print(name, host);
+        let mut told = monitoring.told_of(host);
+        told.sort_unstable();
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
+fn all_fail_for_ten_minutes(monitoring: &Monitoring, hosts: &[Host; 4]) {
+    let [one_in_four, always, once, away] = hosts;
     away.fake.becomes(TWO);
-    monitoring.until_told(&away, "firing: WhatUnlistedUser of mallory");
-    let failing = Instant::now();
+    monitoring.until_told(away, "firing: WhatUnlistedUser of mallory");
+    let began = Instant::now();
     away.exporter.signal("STOP");
     let fails = format!("[ $(($(wc -l <$DIR/runs) % 4)) -ne 0 ] || exit 1\n{TWO}");
     one_in_four.fake.becomes(&fails);
     always.fake.becomes("exit 1");
     once.fake.becomes("exit 1");
-    last(failing, 5);
+    until_minute(5, began);
     once.fake.becomes(NOBODY);
-    monitoring.until_told(&away, "firing: WhatExporterDown");
-    let here = format!("instance='{}'", one_in_four.exporter.address);
+    monitoring.until_told(away, "firing: WhatExporterDown");
     for (alert, count) in [
         ("WhatUnlistedUser", 1),
         ("WhatForeignSource", 1),
@@ -354,51 +263,11 @@ fn each_login_and_each_failure_is_told_once_and_as_what_it_is() {
         ("WhatRemoteSession", 2),
         ("WhatNewLogin", 2),
     ] {
-        let query = format!("ALERTS{{alertname='{alert}', alertstate='firing', {here}}}");
-        until(alert, || monitoring.count(&query) == count);
+        until(alert, || monitoring.firing(alert, one_in_four) == count);
     }
-    last(failing, 8);
+    until_minute(8, began);
     away.exporter.signal("CONT");
-    last(failing, 10);
+    until_minute(10, began);
     always.fake.becomes(NOBODY);
     one_in_four.fake.becomes(NOBODY);
-
-    monitoring.until_told(&away, "resolved: WhatExporterDown");
-    monitoring.until_told(&once, "resolved: WhatFailing");
-    monitoring.until_told(&always, "resolved: WhatFailing");
-    monitoring.until_told(&one_in_four, "resolved: WhatFailingOften");
-    let sessions = "ALERTS{alertname=~'What(UnlistedUser|RootSession)', alertstate='firing'}";
-    until("the ends of the sessions", || {
-        monitoring.count(&format!("{sessions} and on (instance) ALERTS{{{here}}}")) == 0
-    });
-    for (name, host) in [
-        ("one run in four", &one_in_four),
-        ("always", &always),
-        ("five minutes once", &once),
-        ("exporter away", &away),
-    ] {
-        monitoring.print(name, host);
-    }
-    let failed_once = ["firing: WhatFailing", "resolved: WhatFailing"];
-    assert_eq!(monitoring.told_of(&always), failed_once);
-    assert_eq!(monitoring.told_of(&once), failed_once);
-    // The ends of sessions are not sent.
-    let mut told = monitoring.told_of(&one_in_four);
-    told.sort_unstable();
-    let expected = [
-        "firing: WhatFailingOften",
-        "firing: WhatRootSession of root",
-        "firing: WhatUnlistedUser of mallory",
-        "resolved: WhatFailingOften",
-    ];
-    assert_eq!(told, expected);
-    let mut told = monitoring.told_of(&away);
-    told.sort_unstable();
-    let expected = [
-        "firing: WhatExporterDown",
-        "firing: WhatRootSession of root",
-        "firing: WhatUnlistedUser of mallory",
-        "resolved: WhatExporterDown",
-    ];
-    assert_eq!(told, expected);
 }
