@@ -25,12 +25,7 @@ use anyhow::{Context, Result, bail};
 use processes::{Cgroup, Process, Processes};
 use terminals::{Drivers, Terminal};
 
-use crate::visibility;
-
-/// Where logind (or elogind) keeps a file for each session.
-const LOGIND: &str = "run/systemd/sessions";
-/// The files of utmp, as procps, glibc and utmps name them.
-const UTMP: [&str; 3] = ["run/utmp", "var/run/utmp", "run/utmps/utmp"];
+use crate::visibility::{self, LOGIND, UTMP};
 
 /// What is printed besides the table that a person gets.
 #[derive(Clone, Copy, Debug, Default)]

@@ -15,11 +15,11 @@ use crate::{
     session,
     snapshot::{Listing, Snapshot},
     table::{self, Table},
-    visibility::Visibility,
+    visibility::{Listed, Visibility},
 };
 
-/// Finds out what `w` can see. The argument is whether `w` counted more users than it listed.
-pub type Look = fn(bool) -> Visibility;
+/// Finds out what `w` can see.
+pub type Look = fn(Listed) -> Visibility;
 
 /// What is known of the current run, and what is kept from one run to the next.
 pub struct Collector {
@@ -95,7 +95,8 @@ impl Collector {
     }
 
     fn listing(&mut self, table: &Table, ended: Moment) -> Listing {
-        let visibility = self.look.map(|look| look(table.lists_fewer_than_it_counts()));
+        let (by_builtin, fewer) = (table.unlisted.is_some(), table.lists_fewer_than_it_counts());
+        let visibility = self.look.map(|look| look(Listed { by_builtin, fewer }));
         let span = clock::span(self.began, ended);
         let in_utc = table.is_in_utc(span);
         self.log.worked(table, visibility, in_utc, mem::take(&mut self.failed_runs));

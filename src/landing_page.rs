@@ -262,7 +262,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::visibility::Place;
+    use crate::visibility::{LoginRecords, Place};
 
     #[test]
     fn the_policy_allows_the_style_and_no_other() {
@@ -348,12 +348,12 @@ mod tests {
     fn nobody_is_logged_in_only_if_everything_can_be_seen() {
         let all = Visibility {
             session_files: true,
-            login_records: true,
+            login_records: LoginRecords::Complete,
             host_processes: true,
             other_users_processes: true,
             place: Place::Machine,
         };
-        let none = Visibility { login_records: false, ..all };
+        let none = Visibility { login_records: LoginRecords::WithoutSsh, ..all };
         for (reported, visibility, nobody) in [
             (Some(0), Some(all), true),
             (None, None, true),

@@ -88,6 +88,12 @@ impl RunLog {
 }
 
 fn leftovers(table: &Table) -> String {
+    if let Some(unlisted) = table.unlisted {
+        let logins = counted(unlisted, "login");
+        return format!(
+            "utmp has {logins} without a process, as a killed sshd leaves behind; not listed"
+        );
+    }
     let users = counted(table.users_reported.unwrap_or(0), "user");
     format!(
         "w counts {users} but lists {}: it leaves out entries without a process (a killed sshd left them, or logind is still closing the session) \

@@ -10,9 +10,9 @@ use std::{
 };
 
 /// The session files of utmp, below the root folder. The last is of utmps (Alpine).
-const UTMP: [&str; 3] = ["run/utmp", "var/run/utmp", "run/utmps/utmp"];
-/// The folder of logind's session files.
-const LOGIND: &str = "run/systemd/sessions";
+pub(crate) const UTMP: [&str; 3] = ["run/utmp", "var/run/utmp", "run/utmps/utmp"];
+/// The folder of logind's session files, below the root folder.
+pub(crate) const LOGIND: &str = "run/systemd/sessions";
 /// The folders of programs, and the ssh servers there.
 const PROGRAM_FOLDERS: [&str; 6] =
     ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin", "sbin", "bin"];
@@ -56,14 +56,33 @@ pub struct Evidence {
     pub first_process: bool,
 }
 
+/// Whether all logins are recorded where `w` looks. Assumed, unless there is evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginRecords {
+    /// They are.
+    Complete,
+    /// There is an ssh server, and nothing that records its logins.
+    WithoutSsh,
+    /// The built-in `w` reads logind, and utmp has a login that logind lacks.
+    OnlyInUtmp,
+}
+
+/// What is known of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// It is the built-in `w`'s.
+    pub by_builtin: bool,
+    /// More logins are counted than listed.
+    pub fewer: bool,
+}
+
 /// What can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visibility {
     /// The files in which sessions are recorded: utmp or logind's.
     pub session_files: bool,
-    /// Logins over ssh are recorded. False only if there is evidence: a server, and nothing that
-    /// records its logins.
-    pub login_records: bool,
+    /// Whether all logins are recorded where `w` looks.
+    pub login_records: LoginRecords,
     /// The processes of the host. False only if there is evidence, because a system container (LXC,
     /// WSL, nspawn) sees its own logins.
     pub host_processes: bool,
@@ -132,18 +151,26 @@ fn place(root: &Path, in_container: bool) -> Place {
 }
 
 impl Visibility {
-    /// Looks, and judges. `fewer_listed`: whether `w` counted more users than it listed.
-    pub fn look(fewer_listed: bool) -> Visibility {
-        Visibility::of(Evidence::look(), fewer_listed)
+    /// Looks, and judges.
+    pub fn look(listed: Listed) -> Visibility {
+        Visibility::of(Evidence::look(), listed)
     }
 
     /// What the evidence shows for a `w` that reads utmp or logind's files and `/proc`.
-    pub fn of(evidence: Evidence, fewer_listed: bool) -> Visibility {
+    pub fn of(evidence: Evidence, listed: Listed) -> Visibility {
+        // It lists sessions of logind also if it does not see their processes.
+        let needs_no_processes = listed.by_builtin && evidence.logind;
         Visibility {
             session_files: evidence.utmp || evidence.logind,
-            login_records: !evidence.ssh_server || evidence.utmp || evidence.pam_systemd,
-            host_processes: evidence.initial_pid_namespace || !fewer_listed,
-            other_users_processes: evidence.first_process,
+            login_records: if needs_no_processes && listed.fewer {
+                LoginRecords::OnlyInUtmp
+            } else if evidence.ssh_server && !evidence.utmp && !evidence.pam_systemd {
+                LoginRecords::WithoutSsh
+            } else {
+                LoginRecords::Complete
+            },
+            host_processes: needs_no_processes || evidence.initial_pid_namespace || !listed.fewer,
+            other_users_processes: needs_no_processes || evidence.first_process,
             place: evidence.place,
         }
     }
@@ -152,7 +179,7 @@ impl Visibility {
     pub fn sources(self) -> [(&'static str, bool); 4] {
         [
             ("host_processes", self.host_processes),
-            ("login_records", self.login_records),
+            ("login_records", self.login_records == LoginRecords::Complete),
             ("other_users_processes", self.other_users_processes),
             ("session_files", self.session_files),
         ]
@@ -162,7 +189,8 @@ impl Visibility {
     pub fn problems(self) -> impl Iterator<Item = String> {
         let problems = [
             (self.session_files, no_session_files(self.place)),
-            (self.login_records, no_login_records(self.place)),
+            (self.login_records != LoginRecords::WithoutSsh, no_records_of_ssh(self.place)),
+            (self.login_records != LoginRecords::OnlyInUtmp, ONLY_IN_UTMP),
             (self.host_processes, no_host_processes(self.place)),
             (self.other_users_processes, no_other_users_processes(self.place)),
         ];
@@ -188,7 +216,12 @@ fn no_session_files(place: Place) -> Problem {
     ("neither /run/utmp nor /run/utmps/utmp nor /run/systemd/sessions can be read", remedy)
 }
 
-fn no_login_records(place: Place) -> Problem {
+const ONLY_IN_UTMP: Problem = (
+    "utmp has a login that logind does not know, such as one over an sshd without pam_systemd",
+    "install libpam-systemd, which tells logind of the logins that follow, or set --w.command to a w that reads utmp",
+);
+
+fn no_records_of_ssh(place: Place) -> Problem {
     let remedy = match place {
         Place::Unit | Place::Machine => {
             "install libpam-systemd (utmps on Alpine); it records the logins that follow"
@@ -272,6 +305,9 @@ mod tests {
         }
     }
 
+    /// A `w` that lists all that it counts.
+    const INSTALLED: Listed = Listed { by_builtin: false, fewer: false };
+
     const DEBIAN_13: &str = "run/systemd/sessions/1";
     const PAM: &str = "usr/lib/x86_64-linux-gnu/security/pam_systemd.so";
 
@@ -279,19 +315,21 @@ mod tests {
     fn each_source_that_is_not_seen_has_its_remedy() {
         let seen = Visibility {
             session_files: true,
-            login_records: true,
+            login_records: LoginRecords::Complete,
             host_processes: true,
             other_users_processes: true,
             place: Place::Machine,
         };
         assert_eq!(seen.problems().count(), 0);
         let no_files = Visibility { session_files: false, ..seen };
-        let no_records = Visibility { login_records: false, ..seen };
+        let no_records = Visibility { login_records: LoginRecords::WithoutSsh, ..seen };
+        let only_in_utmp = Visibility { login_records: LoginRecords::OnlyInUtmp, ..seen };
         let no_processes = Visibility { host_processes: false, ..seen };
         let hidden = Visibility { other_users_processes: false, ..seen };
         for (visibility, [unit, container, machine]) in [
             (no_files, ["InaccessiblePaths=", "mount /run/systemd", "systemd-logind"]),
             (no_records, ["libpam-systemd"; 3]),
+            (only_in_utmp, ["libpam-systemd"; 3]),
             (no_processes, ["PrivatePIDs=no", "docker run --pid=host", "--pid=host"]),
             (hidden, ["ProtectProc=default", "run the container as root", "gid="]),
         ] {
@@ -329,8 +367,8 @@ mod tests {
             (&[DEBIAN_13, "sbin/agetty"], true),
             (&[], true),
         ] {
-            let visibility = Visibility::of(Root::with(files).look(), false);
-            assert_eq!(visibility.login_records, recorded, "{files:?}");
+            let visibility = Visibility::of(Root::with(files).look(), INSTALLED);
+            assert_eq!(visibility.login_records == LoginRecords::Complete, recorded, "{files:?}");
         }
     }
 
@@ -344,7 +382,7 @@ mod tests {
             (&[DEBIAN_13], true),
             (&["run/systemd/users/0"], false),
         ] {
-            let visibility = Visibility::of(Root::with(files).look(), false);
+            let visibility = Visibility::of(Root::with(files).look(), INSTALLED);
             assert_eq!(visibility.session_files, seen, "{files:?}");
         }
     }
@@ -352,7 +390,7 @@ mod tests {
     #[test]
     fn another_pid_namespace_hides_processes_only_if_users_are_missing() {
         let root = Root::with(&["proc/1/stat"]);
-        for (namespace, fewer_listed, seen) in [
+        for (namespace, fewer, seen) in [
             (INITIAL_PID_NAMESPACE, false, true),
             (INITIAL_PID_NAMESPACE, true, true),
             ("pid:[4026532001]", false, true),
@@ -360,12 +398,12 @@ mod tests {
         ] {
             let link = root.0.join("proc/self/ns/pid");
             symlink(namespace, &link).unwrap();
-            let visibility = Visibility::of(root.look(), fewer_listed);
+            let visibility = Visibility::of(root.look(), Listed { fewer, ..INSTALLED });
             fs::remove_file(link).unwrap();
-            assert_eq!(visibility.host_processes, seen, "{namespace} {fewer_listed}");
+            assert_eq!(visibility.host_processes, seen, "{namespace} {fewer}");
             assert!(visibility.other_users_processes);
         }
-        assert!(!Visibility::of(Root::with(&[]).look(), false).other_users_processes);
+        assert!(!Visibility::of(Root::with(&[]).look(), INSTALLED).other_users_processes);
     }
 
     #[test]
@@ -393,5 +431,21 @@ mod tests {
             symlink(namespace, root.0.join("proc/self/ns/pid")).unwrap();
             assert_eq!(root.look().place, place, "{cgroup} {namespace} {sign:?}");
         }
+    }
+
+    #[test]
+    fn the_built_in_w_needs_no_processes_where_logind_tells_of_the_sessions() {
+        let seen = |files: &[&str], fewer| {
+            let root = Root::with(files);
+            symlink("pid:[4026532001]", root.0.join("proc/self/ns/pid")).unwrap();
+            let visibility = Visibility::of(root.look(), Listed { by_builtin: true, fewer });
+            visibility.sources().map(|(_, seen)| seen)
+        };
+        let utmp = "run/utmp";
+        // In the order host_processes, login_records, other_users_processes, session_files.
+        assert_eq!(seen(&[DEBIAN_13], false), [true; 4]);
+        assert_eq!(seen(&[DEBIAN_13, utmp], true), [true, false, true, true]);
+        assert_eq!(seen(&[utmp], false), [true, true, false, true]);
+        assert_eq!(seen(&[utmp], true), [false, true, false, true]);
     }
 }
