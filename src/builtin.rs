@@ -82,14 +82,10 @@ enum Source {
 /// No source can be read, or it holds something that cannot be understood. Then there is no table,
 /// because one with a gap looks like one without.
 pub fn table(root: &Path, extras: Extras) -> Result<Vec<u8>> {
-    let (mut rows, unlisted) = match source(root)? {
+    let (rows, unlisted) = match source(root)? {
         Source::Logind(sessions) => of_logind(root, sessions, extras)?,
         Source::Utmp(entries) => of_utmp(root, entries, extras)?,
     };
-    rows.sort_by(|a, b| {
-        let key = |row: &Row| (row.login.began, row.login.process);
-        key(a).cmp(&key(b))
-    });
     Ok(print::table(&rows, extras.unlisted.then_some(unlisted)))
 }
 
@@ -136,15 +132,13 @@ fn of_logind(root: &Path, sessions: Vec<Login>, extras: Extras) -> Result<(Vec<R
     let leaders: Vec<_> = sessions.iter().map(|session| host.leader(session)).collect();
     let units: Vec<&[u8]> = sessions.iter().filter_map(unit).collect();
     let unlisted = recorded.iter().filter(|login| host.is_outside_logind(login, &units)).count();
-    let of_sshd = leaders.iter().flatten().map(|(leader, _)| leader.pid);
-    let terminals = host.processes.terminals_below(of_sshd.collect());
     let drivers = Drivers::read(root);
     let rows = sessions.into_iter().zip(leaders).map(|(mut session, leader)| {
         let Some((leader, cgroup)) = leader else {
             return Row { login: session, idle: None, cpu: None, what: Vec::new() };
         };
         if session.tty.is_empty() {
-            let terminal = terminals.get(leader.pid);
+            let terminal = host.processes.terminal_below(leader.pid);
             session.tty = terminal.and_then(|number| drivers.name(number)).unwrap_or_default();
         }
         host.row(session, leader, &cgroup, extras)

@@ -63,20 +63,33 @@ fn number(field: &[u8]) -> Option<i64> {
 /// All processes that can be seen.
 pub(super) struct Processes {
     proc: OwnedFd,
-    /// Sorted by number.
     all: Vec<Process>,
-    /// The indices of those with a terminal, sorted by its number, then from the oldest to the
+    /// By number.
+    by_number: Index,
+    /// Those with a terminal, by its number, from the oldest to the newest.
+    by_terminal: Index,
+    /// Those with a terminal, by their parents and by their grandparents, from the oldest to the
     /// newest.
-    with_terminal: Vec<usize>,
+    by_ancestor: Index,
 }
 
-/// The terminal below each of some processes.
-pub(super) struct TerminalsBelow(Vec<(u32, u32)>);
+/// A sorted list: a key, what orders those with the same key, and the index of a process. There is
+/// one type for all of them, because each type that is sorted makes the program larger by 5 KB.
+struct Index(Vec<[u64; 3]>);
 
-impl TerminalsBelow {
-    pub(super) fn get(&self, leader: u32) -> Option<u32> {
-        let found = self.0.binary_search_by_key(&leader, |&(leader, _)| leader);
-        found.ok().and_then(|index| self.0.get(index)).map(|&(_, terminal)| terminal)
+impl Index {
+    fn new(mut entries: Vec<[u64; 3]>) -> Index {
+        entries.sort_unstable();
+        Index(entries)
+    }
+
+    /// The indices with this key, in their order.
+    fn find(&self, key: u32) -> impl Iterator<Item = usize> {
+        let key = key.into();
+        let begins = self.0.partition_point(|&[other, ..]| other < key);
+        let found = self.0[begins..].iter().take_while(move |&&[other, ..]| other == key);
+        // It was an index before.
+        found.map(|&[.., index]| index as usize)
     }
 }
 
@@ -98,47 +111,37 @@ impl Processes {
         Ok(Processes::new(proc, all))
     }
 
-    fn new(proc: OwnedFd, mut all: Vec<Process>) -> Processes {
-        all.sort_unstable_by_key(|process| process.pid);
-        let has_terminal = |index: &usize| all[*index].terminal != 0;
-        let mut with_terminal: Vec<usize> = (0..all.len()).filter(has_terminal).collect();
-        with_terminal.sort_by_key(|&index| (all[index].terminal, all[index].started));
-        Processes { proc, all, with_terminal }
+    fn new(proc: OwnedFd, all: Vec<Process>) -> Processes {
+        let numbered = || all.iter().zip(0..);
+        let by_number =
+            Index::new(numbered().map(|(process, index)| [process.pid.into(), 0, index]).collect());
+        let with_terminal = || numbered().filter(|(process, _)| process.terminal != 0);
+        let by_terminal = with_terminal()
+            .map(|(process, index)| [process.terminal.into(), process.started, index]);
+        let by_ancestor = with_terminal().flat_map(|(process, index)| {
+            let parent = by_number.find(process.parent).next();
+            let grandparent = parent.map_or(0, |parent| all[parent].parent);
+            [process.parent, grandparent].map(|ancestor| [ancestor.into(), process.started, index])
+        });
+        let (by_terminal, by_ancestor) = (by_terminal.collect(), by_ancestor.collect());
+        let (by_terminal, by_ancestor) = (Index::new(by_terminal), Index::new(by_ancestor));
+        Processes { proc, all, by_number, by_terminal, by_ancestor }
     }
 
     pub(super) fn get(&self, pid: u32) -> Option<&Process> {
-        let found = self.all.binary_search_by_key(&pid, |process| process.pid);
-        found.ok().and_then(|index| self.all.get(index))
+        self.by_number.find(pid).next().and_then(|index| self.all.get(index))
     }
 
     /// The processes on a terminal, from the oldest to the newest.
     pub(super) fn on(&self, terminal: u32) -> impl Iterator<Item = &Process> {
-        let begins =
-            self.with_terminal.partition_point(|&index| self.all[index].terminal < terminal);
-        let from = self.with_terminal[begins..].iter().map(|&index| &self.all[index]);
-        from.take_while(move |process| process.terminal == terminal)
+        self.by_terminal.find(terminal).filter_map(|index| self.all.get(index))
     }
 
-    /// The terminal of the oldest child or grandchild that has one. sshd's own processes have
-    /// none, but the shell that they start has.
-    pub(super) fn terminals_below(&self, mut leaders: Vec<u32>) -> TerminalsBelow {
-        leaders.sort_unstable();
-        let mut found: Vec<(u32, u64, u32, u32)> = self
-            .with_terminal
-            .iter()
-            .filter_map(|&index| {
-                let process = &self.all[index];
-                let grandparent = self.get(process.parent).map_or(0, |parent| parent.parent);
-                let mut ancestors = [process.parent, grandparent].into_iter();
-                let leader = ancestors.find(|ancestor| leaders.binary_search(ancestor).is_ok())?;
-                Some((leader, process.started, process.pid, process.terminal))
-            })
-            .collect();
-        found.sort_unstable();
-        found.dedup_by_key(|&mut (leader, ..)| leader);
-        TerminalsBelow(
-            found.into_iter().map(|(leader, _, _, terminal)| (leader, terminal)).collect(),
-        )
+    /// The number of the terminal of the oldest child or grandchild that has one. sshd's own
+    /// processes have none, but the shell that they start has.
+    pub(super) fn terminal_below(&self, pid: u32) -> Option<u32> {
+        let oldest = self.by_ancestor.find(pid).next();
+        oldest.and_then(|index| self.all.get(index)).map(|process| process.terminal)
     }
 
     /// The process that a user works with: the newest in the foreground of the terminal that runs
@@ -362,8 +365,7 @@ mod tests {
             (40, 10, 0, 400),
             (41, 40, 0, 401),
         ]);
-        let below = processes.terminals_below(vec![40, 30, 20]);
-        let found = [20, 30, 40, 10].map(|leader| below.get(leader));
+        let found = [20, 30, 40, 41].map(|leader| processes.terminal_below(leader));
         assert_eq!(found, [Some(7), Some(9), None, None]);
         let on = |terminal| processes.on(terminal).map(|process| process.pid).collect::<Vec<_>>();
         assert_eq!([on(7), on(8), on(0), on(12)], [vec![22, 23], vec![24], vec![], vec![]]);
