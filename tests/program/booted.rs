@@ -194,6 +194,16 @@ fn the_init_script_starts_restarts_and_stops_it_under_openrc() {
     assert!(machine.try_get("/metrics").is_none());
     assert!(!machine.run(&format!("pidof {NAME}")).status.success());
 
+    // Writes down who runs it, which root could too.
+    machine.write("/usr/local/bin/noting", "#!/bin/sh\nid -un >>/tmp/ran\nexec w -i\n");
+    machine.says("chmod 755 /usr/local/bin/noting && touch /tmp/ran && chmod 666 /tmp/ran");
+    machine.says(&format!("echo 'WHAT_ARGS=--w.command=noting' >>/etc/conf.d/{NAME}"));
+    machine.says(&format!("rc-service {NAME} start"));
+    until("an answer", || machine.try_get("/metrics").is_some());
+    machine.says(&format!("rc-service {NAME} stop"));
+    let ran = machine.says("cat /tmp/ran");
+    assert!(!ran.is_empty() && ran.lines().all(|user| user == "nobody"), "{ran}");
+
     machine.says(&format!("echo 'WHAT_ARGS=--listen.port=http' >>/etc/conf.d/{NAME}"));
     let refused = machine.run(&format!("rc-service {NAME} start"));
     println!("{}", String::from_utf8_lossy(&refused.stderr));
