@@ -44,7 +44,7 @@ fn put_packages(machine: &Machine) {
 }
 
 /// Runs a command and prints it with its output, as on a terminal.
-fn transcribe(machine: &Machine, command: &str) -> String {
+pub fn transcribe(machine: &Machine, command: &str) -> String {
     let said = machine.says(&format!("export DEBIAN_FRONTEND=noninteractive; {command} 2>&1"));
     println!("# {command}\n{said}");
     said
