@@ -5,6 +5,7 @@
 //! A new kind of login is a row in `kinds`. A test of the package goes into `package`, others go
 //! here. `machine` boots, and `logins` logs in.
 
+mod containers;
 mod fleet;
 pub mod kinds;
 pub mod logins;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::harness::{Exporter, PROGRAM, folder, run, samples, without_variables};
-use crate::sshd::Sshd;
+use crate::{containers::SCRATCH, sshd::Sshd};
 use serde_json::Value;
 
 fn contrib(file: &str) -> PathBuf {
@@ -16,11 +16,13 @@ fn contrib(file: &str) -> PathBuf {
 const UNIT: &str = "systemd/prometheus-what-active-users-exporter.service";
 const INIT_SCRIPT: &str = "openrc/prometheus-what-active-users-exporter";
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 15] = [
     UNIT,
     INIT_SCRIPT,
     "openrc/prometheus-what-active-users-exporter.confd",
     "container/Dockerfile",
+    "container/Dockerfile.debian",
+    "container/what-active-users-exporter.container",
     "container/compose.yaml",
     "kubernetes/daemonset.yaml",
     "systemd/prometheus-what-active-users-exporter.default",
@@ -29,6 +31,7 @@ const FILES: [&str; 12] = [
     "kubernetes/namespace.yaml",
     "kubernetes/service.yaml",
     "kubernetes/networkpolicy.yaml",
+    "kubernetes/podmonitor.yaml",
 ];
 
 #[test]
@@ -83,8 +86,8 @@ fn the_sample_settings_have_every_variable_with_its_default() {
 
 /// The Service, the policy and the DaemonSet select the same pods, in a namespace that allows them.
 #[test]
-#[ignore = "needs Debian's python3-yaml"]
-fn the_kubernetes_files_fit_together() {
+#[ignore = "needs Debian's python3-yaml, and TEST_PYTHON with what .ci/run gives it"]
+fn the_kubernetes_files_fit_together_and_match_their_schemas() {
     let read = |file: &str| -> Value {
         let output = Command::new("python3")
             .args([
@@ -96,10 +99,10 @@ fn the_kubernetes_files_fit_together() {
             .unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{file}: {output:?}"))
     };
-    let [daemons, namespace, service, policy] =
-        ["daemonset", "namespace", "service", "networkpolicy"]
+    let [daemons, namespace, service, policy, monitor] =
+        ["daemonset", "namespace", "service", "networkpolicy", "podmonitor"]
             .map(|name| read(&format!("kubernetes/{name}.yaml")));
-    for file in [&daemons, &service, &policy] {
+    for file in [&daemons, &service, &policy, &monitor] {
         assert_eq!(file["metadata"]["namespace"], namespace["metadata"]["name"]);
     }
     let labels = &namespace["metadata"]["labels"];
@@ -110,6 +113,7 @@ fn the_kubernetes_files_fit_together() {
         &daemons["spec"]["selector"]["matchLabels"],
         &service["spec"]["selector"],
         &policy["spec"]["podSelector"]["matchLabels"],
+        &monitor["spec"]["selector"]["matchLabels"],
     ] {
         assert_eq!(selected, pods);
     }
@@ -118,6 +122,47 @@ fn the_kubernetes_files_fit_together() {
     for port in [&service["spec"]["ports"][0], &policy["spec"]["ingress"][0]["ports"][0]] {
         assert_eq!(container["ports"][0]["containerPort"], port["port"]);
     }
+    let scraped = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+    assert_eq!(container["ports"][0]["name"], *scraped);
+    // The image that the documented commands make, and that a release has.
+    assert_eq!(container["image"], SCRATCH);
+    assert_eq!(daemons["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"], "linux");
+    for file in ["container/compose.yaml", "container/what-active-users-exporter.container"] {
+        let text = fs::read_to_string(contrib(file)).unwrap();
+        let named = |line: &str| line.ends_with(SCRATCH) && line.to_lowercase().contains("image");
+        assert!(text.lines().any(named), "{file}");
+    }
+    they_match_their_schemas();
+}
+
+/// Kubernetes' own, and those of the Prometheus operator.
+fn they_match_their_schemas() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let says = |script: &str| {
+        let output = Command::new("sh").args(["-ec", script]).current_dir(root).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said = says(
+        "cd contrib/kubernetes && ${TEST_PYTHON:-python3} -m kubernetes_validate --strict \
+            daemonset.yaml namespace.yaml service.yaml networkpolicy.yaml",
+    );
+    assert_eq!(said.matches(" passed for ").count(), 4, "{said}");
+    let said = says(
+        "{ contrib/kubernetes/prometheusrules contrib/prometheus/alerts.yml contrib/prometheus/site.yml
+           echo ---
+           cat contrib/kubernetes/podmonitor.yaml
+         } | ${TEST_PYTHON:-python3} tests/program/contrib/prometheus_operator.py",
+    );
+    let kinds: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        kinds,
+        [
+            "PrometheusRule what-alerts",
+            "PrometheusRule what-site",
+            "PodMonitor what-active-users-exporter"
+        ]
+    );
 }
 
 /// The unit must not restart after a wrong setting, which the program reports by its exit status.
@@ -197,7 +242,7 @@ fn they_are_accepted_by_what_reads_them() {
     }
 }
 
-/// Each of its functions is a step, but for the two that all steps use.
+/// Each of its functions is a step, but for those that steps use.
 #[test]
 fn ci_runs_all_its_steps_and_names_them_where_it_is_asked_for_another() {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".ci/run");
@@ -209,7 +254,7 @@ fn ci_runs_all_its_steps_and_names_them_where_it_is_asked_for_another() {
     let text = fs::read_to_string(script).unwrap();
     let functions: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_suffix("() {")).collect();
-    let shared = BTreeSet::from(["need", "with_programs"]);
+    let shared = BTreeSet::from(["need", "with_programs", "with_python"]);
     assert_eq!(&functions - &shared, steps);
 }
 

@@ -48,8 +48,13 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// A file that users install.
+pub fn contrib_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name)
+}
+
+/// What a file of `contrib` says.
 pub fn contrib(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    let path = contrib_path(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -399,6 +404,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Asks for a path. `None` if the other end goes away before it answers.
+    pub fn to_get(mut stream: TcpStream, path: &str) -> Option<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        stream.peek(&mut [0]).ok().filter(|&bytes| bytes > 0)?;
+        Some(Answer::read_to_end(&mut stream))
+    }
+
     /// Reads until the connection is closed.
     pub fn read_to_end(stream: &mut impl Read) -> Answer {
         let mut bytes = Vec::new();

@@ -15,9 +15,9 @@ fn script(name: &str) -> String {
     format!("{}/tests/program/interop/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A script, run by the Python that `INTEROP_PYTHON` names, which has the packages.
+/// A script, run by the Python that `TEST_PYTHON` names, which has the packages.
 fn python(name: &str) -> Command {
-    let python = std::env::var("INTEROP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);
     command.arg(script(name));
     command

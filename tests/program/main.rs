@@ -38,6 +38,7 @@ mod tls;
 
 // With real programs around it.
 mod booted; // Debian in containers: the unit, the packages, every kind of login
+mod containers; // the images, with real logins
 mod contrib; // the files for servers and containers
 mod interop; // other HTTP clients, parsers and proxies
 mod operator; // the files for Prometheus, Alertmanager and Grafana

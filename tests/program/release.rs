@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::folder;
 
@@ -57,6 +57,11 @@ fn with_tls(target: &str) -> PathBuf {
     file("-", &format!("-{target}-tls"))
 }
 
+/// The container's image for an architecture.
+pub fn image(arch: &str) -> PathBuf {
+    file("-", &format!("-container-{arch}.tar"))
+}
+
 fn says(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -99,6 +104,8 @@ fn it_has_these_files_and_their_sums() {
         ["x86_64", "aarch64", "armv7hl", "riscv64"]
             .map(|arch| format!("{NAME}-{VERSION}-1.{arch}.rpm")),
     );
+    expected
+        .extend(["amd64", "arm64"].map(|arch| format!("{NAME}-{VERSION}-container-{arch}.tar")));
     expected.extend(
         [".cdx.json", "-tls.cdx.json", "-licences.txt"].map(|end| format!("{NAME}-{VERSION}{end}")),
     );
@@ -277,7 +284,7 @@ fn the_same_commit_gives_the_same_bits() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 7);
+    assert_eq!(compared, 8);
 }
 
 #[test]
@@ -294,6 +301,43 @@ fn what_is_missing_ends_it_with_a_message_and_no_file() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.lines().last().unwrap().contains(message), "{said}");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+}
+
+/// What registries, containerd and Podman read of it, and what Docker does.
+#[test]
+#[ignore = "needs EXPORTER_RELEASE"]
+fn the_images_are_oci_archives_of_the_program_with_tls() {
+    for (arch, target) in ["amd64", "arm64"].into_iter().zip(TARGETS) {
+        let root = folder();
+        says(
+            Command::new("tar").arg("--extract").arg("--file").arg(image(arch)).current_dir(&root),
+        );
+        let read = |path: &str| -> Value {
+            serde_json::from_slice(&fs::read(root.join(path)).unwrap()).unwrap()
+        };
+        let blob = |described: &Value| {
+            let digest = described["digest"].as_str().unwrap().replace(':', "/");
+            let path = format!("blobs/{digest}");
+            let sum = says(Command::new("sha256sum").arg(root.join(&path)));
+            assert!(sum.starts_with(digest.rsplit('/').next().unwrap()), "{sum}");
+            let size = fs::metadata(root.join(&path)).unwrap().len();
+            assert_eq!(described["size"], size, "{described}");
+            path
+        };
+        assert_eq!(read("oci-layout")["imageLayoutVersion"], "1.0.0");
+        let manifest = read(&blob(&read("index.json")["manifests"][0]));
+        let (config, layer) = (blob(&manifest["config"]), blob(&manifest["layers"][0]));
+        assert_eq!(read(&config)["architecture"], arch);
+        let of_docker = &read("manifest.json")[0];
+        let tag = format!("what-active-users-exporter:{VERSION}");
+        assert_eq!(*of_docker, json!({"Config": config, "RepoTags": [tag], "Layers": [layer]}));
+
+        says(
+            Command::new("tar").args(["--extract", "--gzip", "--file", &layer]).current_dir(&root),
+        );
+        let program = fs::read(root.join("usr/bin").join(NAME)).unwrap();
+        assert!(program == fs::read(with_tls(target)).unwrap(), "{arch}");
     }
 }
 

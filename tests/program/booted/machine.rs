@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     net::TcpStream,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -57,7 +56,19 @@ impl Machine {
     /// only.
     pub fn boot_with(suite: &str, packages: &[&str], folders: &[String]) -> Machine {
         let binds = folders.iter().map(|folder| format!("--bind-ro={folder}"));
-        let arguments: Vec<String> = binds.chain(["--boot".to_owned()]).collect();
+        Machine::boot_as(suite, packages, binds.collect())
+    }
+
+    /// Boots a machine that can run containers in turn.
+    pub fn boot_for_containers(suite: &str, packages: &[&str]) -> Machine {
+        let allowed = ["--capability=all", "--system-call-filter=add_key keyctl bpf"];
+        let machine = Machine::boot_as(suite, packages, allowed.map(str::to_owned).into());
+        machine.says("for folder in /sys/fs/cgroup/*; do mount -o remount,bind,rw $folder; done");
+        machine
+    }
+
+    fn boot_as(suite: &str, packages: &[&str], mut arguments: Vec<String>) -> Machine {
+        arguments.push("--boot".to_owned());
         let machine = Machine::start(suite, packages, &arguments);
         // Running or degraded, because other failed units do not matter here. Before that, its
         // socket does not exist.
@@ -77,15 +88,7 @@ impl Machine {
     }
 
     fn start(tree: &str, packages: &[&str], nspawn: &[String]) -> Machine {
-        let made = Command::new(format!("{}/.ci/tree", env!("CARGO_MANIFEST_DIR")))
-            .arg(tree)
-            .args(packages)
-            .stderr(Stdio::inherit())
-            .output();
-        let made = made.unwrap();
-        assert!(made.status.success(), ".ci/tree {tree}: {}", made.status);
-        let tree_path = String::from_utf8(made.stdout).unwrap();
-
+        let tree_path = self::tree(tree, packages);
         let folder = folder();
         let cgroup = format!("what-{tree}-{}", folder.file_name().unwrap().to_string_lossy());
         let mut command = Command::new("setpriv");
@@ -100,7 +103,8 @@ impl Machine {
                 "--fork",
                 "--kill-child",
             ])
-            .args(["sh", "-c", BOOT, "sh", tree_path.trim()])
+            .args(["sh", "-c", BOOT, "sh"])
+            .arg(tree_path)
             .arg(&folder)
             .arg(&cgroup)
             .args(nspawn);
@@ -190,24 +194,12 @@ impl Machine {
 
     /// `None` if nobody listens, or if the exporter is killed before it answers.
     pub fn try_get(&self, path: &str) -> Option<Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let mut stream = self.connect()?;
-        stream.write_all(request.as_bytes()).ok()?;
-        stream.peek(&mut [0]).ok().filter(|&bytes| bytes > 0)?;
-        Some(Answer::read_to_end(&mut stream))
+        Answer::to_get(self.connect()?, path)
     }
 
     /// Connects to the exporter inside, from inside its network.
     pub fn connect(&self) -> Option<TcpStream> {
-        let network = fs::File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
-        // A namespace belongs to a thread, and a socket to the namespace that it was made in.
-        let connecting = thread::spawn(move || {
-            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpStream::connect("127.0.0.1:9839").ok()
-        });
-        let stream = connecting.join().unwrap()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Some(stream)
+        connect_within(&self.leader)
     }
 
     pub fn metrics(&self) -> String {
@@ -215,6 +207,27 @@ impl Machine {
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     }
+}
+
+/// The root file system of a Debian, as `.ci/tree` makes it.
+pub fn tree(name: &str, packages: &[&str]) -> PathBuf {
+    let mut make = Command::new(format!("{}/.ci/tree", env!("CARGO_MANIFEST_DIR")));
+    let made = make.arg(name).args(packages).stderr(Stdio::inherit()).output().unwrap();
+    assert!(made.status.success(), ".ci/tree {name}: {}", made.status);
+    String::from_utf8(made.stdout).unwrap().trim().into()
+}
+
+/// Connects to the exporter in the network of a process.
+pub fn connect_within(process: &str) -> Option<TcpStream> {
+    let network = fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    // A namespace belongs to a thread, and a socket to the namespace that it was made in.
+    let connecting = thread::spawn(move || {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        TcpStream::connect("127.0.0.1:9839").ok()
+    });
+    let stream = connecting.join().unwrap()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Some(stream)
 }
 
 impl Drop for Machine {
