@@ -164,6 +164,29 @@ fn what_the_unit_sees_through(suite: &str) {
     }
 }
 
+/// As on DietPi, and with the packages of a minimal installation: Debian 13 has no utmp.
+#[test]
+#[ignore = "boots a container"]
+fn logins_over_ssh_that_nothing_records_are_told_on_debian_13() {
+    let machine = Machine::boot("trixie");
+    install(&machine);
+    logins::prepare(&machine);
+    machine.says("mkdir /root/pam && mv /usr/lib/*/security/pam_systemd.so /root/pam");
+    logins::log_in(&machine);
+    let metrics = machine.metrics();
+    assert_eq!(sessions(&metrics), [""; 0]);
+    assert_eq!(unseen(&metrics), ["session_source_visible{source=\"login_records\"} 0"]);
+    let page = machine.get("/").body;
+    assert!(page.contains("libpam-systemd") && page.contains("No sessions are visible."), "{page}");
+    let log = machine.says(&format!("journalctl --quiet --no-pager --output cat --unit {NAME}"));
+    assert!(log.contains("libpam-systemd"), "{log}");
+
+    machine.says("mv /root/pam/* /usr/lib/*/security/");
+    logins::log_in(&machine);
+    until("the new login is listed", || sessions(&machine.metrics()).len() == 1);
+    assert_eq!(unseen(&machine.metrics()), [""; 0]);
+}
+
 #[test]
 #[ignore = "boots a container"]
 fn the_init_script_starts_restarts_and_stops_it_under_openrc() {
