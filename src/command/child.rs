@@ -26,6 +26,11 @@ use super::stop::StopFlag;
 /// the shortest rows.
 pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
+/// The room for standard output: more than 32 MiB, because glibc's allocator takes such blocks from
+/// the system and returns them when they are freed. Smaller ones it keeps, once it has seen one of
+/// their size. What is not written takes no memory.
+const ROOM: usize = 2 * MAX_OUTPUT + 64 * 1024;
+
 /// The first bytes of standard error that are kept. The rest is read and dropped.
 const MAX_COMPLAINT: usize = 2048;
 
@@ -134,6 +139,8 @@ fn read(
 ) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let leader = Pid::from_child(child);
     let mut stdout = Captured::new(child.stdout.take().map(OwnedFd::from), MAX_OUTPUT + 1);
+    // Where the address space is limited, the room grows with the output.
+    let _ = stdout.kept.try_reserve_exact(ROOM);
     let mut stderr = Captured::new(child.stderr.take().map(OwnedFd::from), MAX_COMPLAINT);
     let mut buffer = vec![0; 64 * 1024];
     let mut nap = NAPS.0;
@@ -161,7 +168,6 @@ fn read(
     while !stderr.is_full() && ready([stderr.fd()], Duration::ZERO).map_err(Fault::Io)?[0] {
         stderr.read(&mut buffer).map_err(Fault::Io)?;
     }
-    stdout.kept.shrink_to_fit();
     Ok((stdout.kept, stderr.kept))
 }
 
