@@ -171,10 +171,12 @@ impl Writer<'_> {
         let name = self.name("each_session_info");
         let mut family = self.exposition.family(&name, Kind::Info, help, self.timestamp);
         for same in sessions.chunk_by(same_labels) {
-            let mut infos: Vec<&Info> =
-                same.iter().filter_map(|session| session.info.as_ref()).collect();
-            infos.sort_unstable();
-            infos.dedup();
+            let mut infos: Vec<&Info> = Vec::new();
+            for info in same.iter().filter_map(|session| session.info.as_ref()) {
+                if let Err(place) = infos.binary_search(&info) {
+                    infos.insert(place, info);
+                }
+            }
             for Info { service, kind, class, seat } in infos {
                 let [ip, user, tty] = labels(&same[0]);
                 let (service, kind) = (("service", &**service), ("type", &**kind));

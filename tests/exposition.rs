@@ -22,7 +22,7 @@ use what::{
     process_metrics::ProcessUse,
     session::{self, CommandShown},
     snapshot::{Listing, Snapshot},
-    table::{Row, Table, elapsed::Elapsed},
+    table::{Logind, Row, Table, elapsed::Elapsed},
 };
 
 /// Samples by name and labels.
@@ -201,6 +201,29 @@ proptest! {
         let least = all.iter().copied().min().unwrap();
         for line in [expected("cpu", sum), expected("idle", least)] {
             prop_assert!(served.contains(&line), "{}\n{}", line, served);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_logind_knows_is_there_once_for_each_that_differs(services in vec(0..3usize, 0..8)) {
+        let names = [b"sshd".as_slice(), b"log\"in", b""];
+        let texts = Texts { user: b"alice".to_vec(), tty: vec![], from: vec![], what: vec![] };
+        let with = |service: &usize| {
+            let (remote, class, kind) = (Some(true), b"user".as_slice(), b"tty".as_slice());
+            let logind = Logind { remote, class, kind, service: names[*service], seat: b"" };
+            Row { logind: Some(logind), ..row(&texts) }
+        };
+        let expected: BTreeMap<_, _> = services.iter().map(|service| ([lossy(names[*service])], 1.0)).collect();
+        for format in [Format::Text, Format::OpenMetrics] {
+            let rendered = render(services.iter().map(with).collect(), format);
+            let samples = parsed(&rendered, format);
+            let name = if format == Format::Text { "what_each_session_info" } else { "what_each_session" };
+            prop_assert_eq!(family(&samples, name, ["service"]), expected.clone());
+            // logind's word, whatever FROM looks like.
+            let remote = services.len() as f64;
+            prop_assert_eq!(family(&samples, "what_sessions_currently_active", ["origin"])[&["remote".to_owned()]], remote);
         }
     }
 }

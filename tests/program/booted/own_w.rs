@@ -106,6 +106,16 @@ fn the_built_in_w_tells_the_same_as_debian_13s_from_a_chroot_and_from_the_unit()
     assert_eq!(values(&installed, "each_session_currently_active").len(), 3, "{installed}");
     assert_eq!(values(&installed, "each_session_idle_seconds").len(), 2, "{installed}");
 
+    // procps without Debian's patch does not find the terminals.
+    machine.write("/root/bin/w", "#!/bin/sh\n/usr/bin/w -i | sed 's#pts/[0-9]#     #'\n");
+    machine.says("chmod 755 /root/bin/w");
+    let hinted = |w: &str| {
+        let run = machine.run(&format!("/usr/local/bin/{NAME} --once --w.command '{w}'"));
+        assert!(run.status.success(), "{run:?}");
+        String::from_utf8(run.stderr).unwrap().matches("--w.command builtin shows them").count()
+    };
+    assert_eq!([hinted("/root/bin/w"), hinted("w -i"), hinted("builtin")], [1, 0, 0]);
+
     // Nothing but the static binary and what it reads, as nobody.
     std::fs::create_dir(machine.path("/root/jail")).unwrap();
     std::fs::copy(of_this_processor(), machine.path("/root/jail/w")).unwrap();
