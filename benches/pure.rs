@@ -106,7 +106,13 @@ fn snapshot(sessions: Vec<Session>) -> Snapshot {
     Snapshot {
         began: ended,
         ended,
-        result: Ok(Listing { sessions, users_reported: Some(1), visibility: None, in_utc: true }),
+        result: Ok(Listing {
+            sessions,
+            users_reported: Some(1),
+            lists_fewer: false,
+            visibility: None,
+            in_utc: true,
+        }),
         runs: [1, 0, 0, 0],
         last_success: Some(ended),
         process: None,

@@ -101,7 +101,8 @@ impl Collector {
         let in_utc = table.is_in_utc(span);
         self.log.worked(table, visibility, in_utc, mem::take(&mut self.failed_runs));
         let sessions = session::of_table(table, span, self.options.command);
-        Listing { sessions, users_reported: table.users_reported, visibility, in_utc }
+        let users_reported = table.users_reported;
+        Listing { sessions, users_reported, lists_fewer: fewer, visibility, in_utc }
     }
 
     fn count(&mut self, outcome: Outcome) {

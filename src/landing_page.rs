@@ -109,7 +109,7 @@ fn put_listing(page: &mut String, listing: &Listing, shown: CommandShown) {
     }
     if !listing.sessions.is_empty() {
         put_sessions(page, &listing.sessions, shown);
-    } else if problems.is_empty() && listing.users_reported.unwrap_or(0) == 0 {
+    } else if problems.is_empty() && !listing.lists_fewer {
         page.push_str("<p>Nobody is logged in.</p>\n");
     } else {
         page.push_str("<p>No sessions are visible.</p>\n");
@@ -333,12 +333,9 @@ mod tests {
         Session { ip, user, tty, command, origin, login, idle, cpu, info }
     }
 
-    fn listed(
-        sessions: Vec<Session>,
-        users_reported: Option<u64>,
-        visibility: Option<Visibility>,
-    ) -> String {
-        let listing = Listing { sessions, users_reported, visibility, in_utc: true };
+    fn listed(sessions: Vec<Session>, lists_fewer: bool, visibility: Option<Visibility>) -> String {
+        let users_reported = None;
+        let listing = Listing { sessions, users_reported, lists_fewer, visibility, in_utc: true };
         let mut page = String::new();
         put_listing(&mut page, &listing, CommandShown::None);
         page
@@ -354,21 +351,21 @@ mod tests {
             place: Place::Machine,
         };
         let none = Visibility { login_records: LoginRecords::WithoutSsh, ..all };
-        for (reported, visibility, nobody) in [
-            (Some(0), Some(all), true),
-            (None, None, true),
-            (Some(0), Some(none), false),
-            (Some(2), Some(all), false),
-            (Some(2), None, false),
+        for (lists_fewer, visibility, nobody) in [
+            (false, Some(all), true),
+            (false, None, true),
+            (false, Some(none), false),
+            (true, Some(all), false),
+            (true, None, false),
         ] {
-            let page = listed(Vec::new(), reported, visibility);
+            let page = listed(Vec::new(), lists_fewer, visibility);
             assert_eq!(page.contains("<p>Nobody is logged in.</p>"), nobody, "{page}");
             assert_eq!(page.contains("<p>No sessions are visible.</p>"), !nobody, "{page}");
         }
-        let page = listed(Vec::new(), Some(0), Some(none));
+        let page = listed(Vec::new(), false, Some(none));
         assert!(page.contains("Sessions may be missing:") && page.contains("libpam-systemd"));
         let alice = session("alice", "203.0.113.7", Origin::Remote);
-        let page = listed(vec![alice], Some(1), Some(none));
+        let page = listed(vec![alice], false, Some(none));
         assert!(!page.contains("Nobody is") && !page.contains("No sessions are"), "{page}");
     }
 
@@ -383,7 +380,7 @@ mod tests {
             (vec![remote("alice"), remote("bob")], "2 sessions by 2 users, all remote."),
             (vec![local(), remote("bob"), remote("bob")], "3 sessions by 2 users, 2 remote."),
         ] {
-            let page = listed(sessions, None, None);
+            let page = listed(sessions, false, None);
             assert!(page.contains(&format!("<p>{counted}</p>")), "{counted}: {page}");
         }
     }

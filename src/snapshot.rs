@@ -29,6 +29,8 @@ pub struct Listing {
     pub sessions: Vec<Session>,
     /// The users that the first line of `w` counts, if there is such a line.
     pub users_reported: Option<u64>,
+    /// Whether `w` counts more logins than it lists.
+    pub lists_fewer: bool,
     /// What `w` could see; `None` if the command is not this host's `w`.
     pub visibility: Option<Visibility>,
     /// Whether `w` ran in UTC, judged by the clock in its first line. If not, there are no login

@@ -76,6 +76,7 @@ fn answer(printed: &[u8]) -> String {
     let listing = Listing {
         sessions: session::of_table(&table, run, CommandShown::Full),
         users_reported: table.users_reported,
+        lists_fewer: table.lists_fewer_than_it_counts(),
         visibility: None,
         in_utc: table.is_in_utc(run),
     };

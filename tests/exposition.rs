@@ -146,7 +146,13 @@ fn render(rows: Vec<Row>, format: Format) -> String {
     let snapshot = Snapshot {
         began,
         ended,
-        result: Ok(Listing { sessions, users_reported, visibility: None, in_utc: true }),
+        result: Ok(Listing {
+            sessions,
+            users_reported,
+            lists_fewer: false,
+            visibility: None,
+            in_utc: true,
+        }),
         runs: [1, 2, 3, 4],
         last_success: Some(ended),
         process: ProcessUse::read(),

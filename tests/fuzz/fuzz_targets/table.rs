@@ -49,7 +49,13 @@ fuzz_target!(|printed: &[u8]| {
     let snapshot = Snapshot {
         began: ended,
         ended,
-        result: Ok(Listing { sessions, users_reported, visibility: None, in_utc: true }),
+        result: Ok(Listing {
+            sessions,
+            users_reported,
+            lists_fewer: false,
+            visibility: None,
+            in_utc: true,
+        }),
         runs: [0, 1, 0, 0],
         last_success: None,
         process: None,
