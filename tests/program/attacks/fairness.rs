@@ -2,8 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt::set
 
 use crate::{
     attacks::siege::{Address, Bounds, Target, USUAL, alone, exporter, siege, under},
-    harness::{Answer, Exporter, FakeW, PATIENCE, promised, until},
+    harness::{Answer, Exporter, FakeW, PATIENCE, promised, short_lived_program, signal, until},
 };
 
 /// A `w` that waits until the test allows it to go on.
@@ -286,4 +287,21 @@ fn nobody_else_gets_the_ipv6_half_of_the_port() {
         assert_eq!(refused.map_err(|error| error.kind()), expected, "{host}");
         assert_eq!(exporter.log().len(), 1, "{:?}", exporter.log());
     }
+}
+
+#[test]
+fn an_ipv6_half_that_somebody_else_has_is_a_warning() {
+    let Ok(taken) = TcpListener::bind("[::1]:0") else {
+        return println!("there is no IPv6 here");
+    };
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut command = short_lived_program();
+    command.args(["--w.command=true", "--listen.port", &port]).stderr(Stdio::piped());
+    let mut exporter = command.spawn().unwrap();
+    let mut said = BufReader::new(exporter.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let log: Vec<String> = said.by_ref().take(2).collect();
+    assert!(signal("TERM", &exporter.id().to_string()));
+    assert!(exporter.wait().unwrap().success(), "{log:?}");
+    let warning = format!("[::1]:{port} can't be reserved: ");
+    assert!(log[0].contains(&warning) && log[1].contains(" listens on "), "{log:?}");
 }
