@@ -86,9 +86,10 @@ impl Collector {
     pub fn answered_early(&mut self, now: Moment) -> Snapshot {
         let waited = now.instant.saturating_duration_since(self.began.instant);
         let error = anyhow!(
-            "w still runs after {:.1} s, and the scraper waits no longer; raise scrape_timeout, \
+            "w still runs after {}.{} s, and the scraper waits no longer; raise scrape_timeout, \
              or find out why w is slow",
-            waited.as_secs_f64()
+            waited.as_secs(),
+            waited.subsec_millis() / 100
         );
         self.log.answered_early(&error);
         self.snapshot(now, Err(Failure { kind: FailureKind::Timeout, error }))

@@ -5,6 +5,8 @@
 
 use std::{io::Write, time::Duration};
 
+use crate::decimal::decimal;
+
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -54,10 +56,8 @@ impl Format {
 }
 
 /// Reads a weight between 0 and 1 with up to three decimals (RFC 9110, 12.4.2) as thousandths.
-fn thousandths(weight: &str) -> Option<u32> {
-    let weight: f64 = weight.trim().parse().ok()?;
-    // In range, so the cast only cuts the fraction.
-    (0.0..=1.0).contains(&weight).then(|| (weight * 1000.0).round() as u32)
+fn thousandths(weight: &str) -> Option<u128> {
+    Some(decimal(weight.trim())?.as_millis()).filter(|&weight| weight <= 1000)
 }
 
 /// What kind of family it is.

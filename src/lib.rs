@@ -32,6 +32,7 @@ pub mod cli;
 pub mod clock;
 pub mod collector;
 pub mod command;
+mod decimal;
 pub mod exporter;
 pub mod exposition;
 mod http;

@@ -36,7 +36,9 @@ impl ProcessUse {
         // them from 3.
         let (_, figures) = stat.rsplit_once(") ")?;
         let figures: Vec<&str> = figures.split_whitespace().collect();
-        let figure = |number: usize| figures.get(number - 3)?.parse::<f64>().ok();
+        let figure = |number: usize| {
+            figures.get(number - 3)?.parse::<u64>().ok().map(|figure| figure as f64)
+        };
         let ticks = clock_ticks_per_second() as f64;
         Some(ProcessUse {
             cpu_seconds: (figure(14)? + figure(15)?) / ticks,
@@ -68,7 +70,8 @@ fn boot_time() -> Option<f64> {
     static BOOT_TIME: OnceLock<Option<f64>> = OnceLock::new();
     *BOOT_TIME.get_or_init(|| {
         let stat = fs::read_to_string("/proc/stat").ok()?;
-        stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+        let btime = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+        Some(btime.trim().parse::<u64>().ok()? as f64)
     })
 }
 

@@ -46,19 +46,23 @@ pub(super) fn first_to_yield(waiting: &[Waiting], new: &Waiting) -> Option<usize
     (may_be_gone || count > counts.of(new.network) + 1).then_some(first)
 }
 
-/// How often each network occurs.
-struct Counts(Vec<IpAddr>);
+/// How often each network occurs. Mostly there are few, and never more than connections.
+struct Counts(Vec<(IpAddr, usize)>);
 
 impl Counts {
     fn new(networks: impl Iterator<Item = IpAddr>) -> Counts {
-        let mut sorted: Vec<IpAddr> = networks.collect();
-        sorted.sort_unstable();
-        Counts(sorted)
+        let mut counts: Vec<(IpAddr, usize)> = Vec::new();
+        for network in networks {
+            match counts.iter_mut().find(|(other, _)| *other == network) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((network, 1)),
+            }
+        }
+        Counts(counts)
     }
 
     fn of(&self, network: IpAddr) -> usize {
-        let end = self.0.partition_point(|&other| other <= network);
-        end - self.0.partition_point(|&other| other < network)
+        self.0.iter().find(|(other, _)| *other == network).map_or(0, |&(_, count)| count)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 
 use super::limits::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES};
+use crate::decimal::decimal;
 
 /// The head of a request that may be answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -227,8 +228,7 @@ impl Fields {
                 }
             }
             ("x-prometheus-scrape-timeout-seconds", Some(text)) => {
-                let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
-                self.scrape_timeout = seconds.and_then(Result::ok);
+                self.scrape_timeout = decimal(text);
             }
             _ => {}
         }
