@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Allows no script, nothing from other hosts, and no style except the one below, by its hash.
-pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-EHJ1lWkrBuLTf5IWWY2YyqUv8S/gjlylvkF4xMoR+0Y='; base-uri 'none'; \
+pub const SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-6TT055n4dJiKkP5Mee/c9Fn1Pejn42UGVzBbQlwquLE='; base-uri 'none'; \
                                    form-action 'none'; frame-ancestors 'none'";
 
 // On a phone, a session takes two lines: who and from where, then since when and how long idle.
@@ -28,7 +28,7 @@ body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:72r
 h1{font-size:1.4rem;margin:.5rem 0;overflow-wrap:anywhere}\
 p{margin:.5rem 0}\
 a{color:var(--link)}\
-.soft,footer{color:var(--soft)}\
+.soft,footer{color:var(--soft);text-wrap:balance}\
 .alarm{border-left:.3rem solid var(--alarm);padding:.5rem 1rem;overflow-wrap:anywhere}\
 table{border-collapse:collapse;margin:1rem 0;max-width:100%}\
 th,td{text-align:left;vertical-align:top;padding:.3rem 1.5rem .3rem 0;border-bottom:1px solid var(--line)}\
