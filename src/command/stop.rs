@@ -18,6 +18,7 @@ use rustix::{
 #[derive(Debug)]
 pub struct StopHandle {
     writer: OwnedFd,
+    /// Its owners are counted: the handle, the flag, and a run as long as it may have processes.
     runs: Arc<()>,
 }
 
@@ -28,9 +29,6 @@ pub struct StopFlag {
     reader: OwnedFd,
     runs: Arc<()>,
 }
-
-/// Exists as long as a run may have processes.
-pub(crate) struct Run(#[expect(dead_code, reason = "its owners are counted")] Arc<()>);
 
 /// Makes a flag that is not set, and its handle.
 ///
@@ -48,7 +46,6 @@ impl StopHandle {
     pub fn stop(self, time: Duration) {
         drop(self.writer);
         let deadline = Instant::now() + time;
-        // The handle and the flag own one each.
         while Arc::strong_count(&self.runs) > 2 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
@@ -56,10 +53,11 @@ impl StopHandle {
 }
 
 impl StopFlag {
-    /// Begins a run; `None` if the flag is set.
-    pub(crate) fn begin_run(&self) -> Option<Run> {
+    /// Begins a run; `None` if the flag is set. A stop waits for it until what this returns is
+    /// dropped.
+    pub(crate) fn begin_run(&self) -> Option<Arc<()>> {
         // In this order, so that a stop either prevents the run or waits for it.
-        let run = Run(Arc::clone(&self.runs));
+        let run = Arc::clone(&self.runs);
         (!self.is_set()).then_some(run)
     }
 
