@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow};
 
 use child::{Ended, Fault, Launcher, MAX_OUTPUT};
+pub use program::ENVIRONMENT;
 use program::Unusable;
 pub use stop::{StopFlag, StopHandle, stop_flag};
 
@@ -32,15 +33,6 @@ pub enum Command {
     /// The user's command, at least one word.
     Words(Vec<String>),
 }
-
-/// The environment of `w`, besides `PATH`. `docs/supported-w.md` says what each does.
-pub const ENVIRONMENT: [(&str, &str); 5] = [
-    ("LC_ALL", "C"),
-    ("TZ", "UTC0"),
-    ("PROCPS_USERLEN", "32"),
-    ("PROCPS_FROMLEN", "256"),
-    ("COLUMNS", "512"),
-];
 
 /// How a run ended, as in the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,11 +13,20 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow, bail};
 use rustix::fs as unix_fs;
 
-use super::{ENVIRONMENT, child};
+use super::child;
 use crate::{
     about::NAME,
     builtin::{self, Extras},
 };
+
+/// The environment of `w`, besides `PATH`. `docs/supported-w.md` says what each does.
+pub const ENVIRONMENT: [(&str, &str); 5] = [
+    ("LC_ALL", "C"),
+    ("TZ", "UTC0"),
+    ("PROCPS_USERLEN", "32"),
+    ("PROCPS_FROMLEN", "256"),
+    ("COLUMNS", "512"),
+];
 
 /// Where execvp(3) looks if `PATH` is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
