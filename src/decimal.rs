@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Reads digits that can have a point and more digits behind them, such as `10`, `2.5` or `0.`, as
-/// seconds. Digits behind the ninth decimal are dropped. `None` if it is something else, or more
+/// Reads digits that can have a point and more digits after them, such as `10`, `2.5` or `0.`, as
+/// seconds. Digits after the ninth decimal are dropped. `None` if it is something else, or more
 /// than 2^64.
 pub(crate) fn decimal(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

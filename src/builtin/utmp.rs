@@ -80,7 +80,7 @@ fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// As `w -i` prints it: the address, and the display or the interface that stands behind it in the
+/// As `w -i` prints it: the address, and the display or the interface that follows it in the
 /// host; the host if there is no address.
 fn from(address: [u8; 16], host: &[u8]) -> Vec<u8> {
     match printed(address) {

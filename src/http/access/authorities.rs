@@ -51,7 +51,7 @@ impl Authorities {
         Ok(Authorities { certificates, roots, names, algorithms })
     }
 
-    /// The names that clients are told, so that they choose a certificate.
+    /// The names that are sent to clients, so that they choose a certificate.
     pub(super) fn names(&self) -> &[DistinguishedName] {
         &self.names
     }
