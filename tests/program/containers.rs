@@ -68,12 +68,14 @@ fn build_debian(to: &Path) {
     podman.import("docker.io/library/debian:13-slim", &[(&tree("trixie", &[]), ".")]);
     let home = std::env::var("CARGO_HOME")
         .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
+    // What Docker writes out of its short names.
+    let name = format!("docker.io/library/{DEBIAN}");
     let mut build = podman.command("build");
-    build.args(["--pull=never", "--network=host", "--build-arg=FEATURES=tls", "--tag", DEBIAN]);
+    build.args(["--pull=never", "--network=host", "--build-arg=FEATURES=tls", "--tag", &name]);
     build.arg(format!("--volume={home}/registry:/root/.cargo/registry:ro"));
     build.arg("--file").arg(contrib_path("container/Dockerfile.debian"));
     says(build.arg(env!("CARGO_MANIFEST_DIR")));
-    says(podman.command("save").arg("--output").arg(to).arg(DEBIAN));
+    says(podman.command("save").arg("--output").arg(to).arg(name));
 }
 
 fn says(command: &mut Command) -> String {
