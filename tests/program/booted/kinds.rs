@@ -41,7 +41,7 @@ const fn within_ssh(name: &'static str, script: &'static str, seen: [&'static st
     Kind { name, script, within_ssh: true, seen }
 }
 
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     kind(
         "`ssh host`, with a terminal",
         "ssh -tt $TO 'touch /tmp/in; exec sleep 1000'",
@@ -70,6 +70,13 @@ pub const KINDS: [Kind; 18] = [
         "graphical session",
         "lightdm_with 'autologin-user=alice\\nuser-session=in'",
         [LOCAL, LOCAL, LOCAL],
+    ),
+    // It hangs up where the input ends.
+    kind(
+        "`ssh` to dropbear",
+        "mkdir -p /etc/dropbear; dropbear -R -p 192.0.2.7:2222
+         sleep 1000 | ssh -p 2222 -tt $TO 'touch /tmp/in; exec sleep 1000'",
+        [YES, YES, NO],
     ),
     kind("a display manager's greeter", "lightdm_with greeter-session=in", [NO, NO, NO]),
     within_ssh(
