@@ -208,7 +208,9 @@ fn no_session_files(place: Place) -> Problem {
             "let the unit see /run (no InaccessiblePaths= or TemporaryFileSystem= there), \
              and install what records logins: systemd-logind or elogind, or utmps on Alpine"
         }
-        Place::Container => "mount /run/systemd or /run/utmp from the host, read-only",
+        Place::Container => {
+            "mount /run/systemd/sessions and /run/systemd/system, or /run/utmp, of the host, read-only"
+        }
         Place::Machine => {
             "install what records logins: systemd-logind or elogind, or utmps on Alpine"
         }
