@@ -5,8 +5,8 @@
 //! its child, with the same timeout and limits as any other `w`, and reads its table by the header.
 //! [`Extras`] is what the exporter asks for besides the table.
 //!
-//! The path of a session: a source ([`logind`] or [`utmp`]) → [`processes`] and [`terminals`] →
-//! a row → [`print`]. Each file is read once. What turns bytes into values uses no file.
+//! The path of a session: a source (`logind` or `utmp`) → `processes` and `terminals` →
+//! a row → `print`. Each file is read once. What turns bytes into values uses no file.
 
 mod logind;
 mod print;

@@ -85,11 +85,12 @@ impl Collector {
     /// counted yet.
     pub fn answered_early(&mut self, now: Moment) -> Snapshot {
         let waited = now.instant.saturating_duration_since(self.began.instant);
+        let tenths = (waited.as_millis() + 50) / 100;
         let error = anyhow!(
             "w still runs after {}.{} s, and the scraper waits no longer; raise scrape_timeout, \
              or find out why w is slow",
-            waited.as_secs(),
-            waited.subsec_millis() / 100
+            tenths / 10,
+            tenths % 10
         );
         self.log.answered_early(&error);
         self.snapshot(now, Err(Failure { kind: FailureKind::Timeout, error }))
