@@ -109,6 +109,8 @@ pub struct W {
     /// What the built-in `w` is asked for.
     extras: Extras,
     timeout: Duration,
+    /// When the current run, or the last one, must have ended.
+    deadline: Instant,
     launcher: Launcher,
     /// The default command was refused its option `-i`, so it runs without from then on.
     without_option: bool,
@@ -122,8 +124,15 @@ const BUILTIN: &str = "the built-in w";
 impl W {
     /// It does not run it. When the flag is set, the current run is killed, and no other begins.
     pub fn new(command: Command, extras: Extras, timeout: Duration, stop: StopFlag) -> W {
-        let launcher = Launcher::new(stop);
-        W { command, extras, timeout, launcher, without_option: false, stands_in: false }
+        W {
+            command,
+            extras,
+            timeout,
+            deadline: Instant::now(),
+            launcher: Launcher::new(stop),
+            without_option: false,
+            stands_in: false,
+        }
     }
 
     /// Runs the command and returns its output. If none is set and no `w` is installed, runs the
@@ -133,6 +142,7 @@ impl W {
     /// It cannot be started, exits with a status other than 0, exceeds the timeout, or prints too
     /// much.
     pub fn run(&mut self) -> Result<Vec<u8>, Failure> {
+        self.deadline = Instant::now() + self.timeout;
         let words = match &self.command {
             Command::Builtin => return self.run_builtin(),
             Command::Default => DEFAULT_COMMAND.split(' ').map(str::to_owned).collect(),
@@ -150,14 +160,14 @@ impl W {
         self.run_installed(&words, &found.map_err(|unusable| Failure::failed(unusable.into()))?)
     }
 
-    /// Runs the built-in `w` and returns its output.
+    /// Runs the built-in `w` as part of the last run, in what is left of its time, and returns its
+    /// output.
     ///
     /// # Errors
     /// As `run`.
     pub fn run_builtin(&mut self) -> Result<Vec<u8>, Failure> {
-        let deadline = Instant::now() + self.timeout;
         let mut command = program::own(self.extras).map_err(Failure::failed)?;
-        let ended = self.launcher.run(&mut command, deadline);
+        let ended = self.launcher.run(&mut command, self.deadline);
         ended.map_err(|fault| self.failure(BUILTIN, fault))?.output(BUILTIN)
     }
 
@@ -172,16 +182,15 @@ impl W {
     }
 
     fn run_installed(&mut self, words: &[String], file: &PathBuf) -> Result<Vec<u8>, Failure> {
-        let deadline = Instant::now() + self.timeout;
         let (program, arguments) =
             words.split_first().context("the command is empty").map_err(Failure::failed)?;
         if !self.without_option {
-            let ended = self.run_until(program, file, arguments, deadline)?;
+            let ended = self.run_until(program, file, arguments)?;
             if !(words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
                 return ended.output(&words.join(" "));
             }
         }
-        let ended = self.run_until(program, file, &[], deadline)?;
+        let ended = self.run_until(program, file, &[])?;
         self.without_option |= ended.status.success();
         ended.output(program)
     }
@@ -192,11 +201,10 @@ impl W {
         program: &str,
         file: &PathBuf,
         arguments: &[String],
-        deadline: Instant,
     ) -> Result<Ended, Failure> {
         let mut run = || {
             let command = program::command(program, file, arguments);
-            let ended = self.launcher.run(&mut command.map_err(Failure::failed)?, deadline);
+            let ended = self.launcher.run(&mut command.map_err(Failure::failed)?, self.deadline);
             ended.map_err(|fault| self.failure(program, fault))
         };
         let ended = run()?;
