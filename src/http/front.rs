@@ -51,6 +51,12 @@ pub(super) struct Front {
     ready: Vec<PollFlags>,
 }
 
+/// Why the front has woken up, apart from its clients.
+struct Woken {
+    has_messages: bool,
+    somebody_connects: bool,
+}
+
 impl Front {
     /// Nobody has been accepted yet.
     pub(super) fn new(
@@ -79,8 +85,10 @@ impl Front {
     /// Serves until the process ends.
     pub(super) fn run(mut self) {
         loop {
-            let somebody_connects = self.sleep();
-            self.take_messages();
+            let Woken { has_messages, somebody_connects } = self.sleep();
+            if has_messages {
+                self.take_messages();
+            }
             self.serve();
             if somebody_connects {
                 self.accept();
@@ -94,8 +102,8 @@ impl Front {
         }
     }
 
-    /// Sleeps until something is to be done. Returns whether somebody connects.
-    fn sleep(&mut self) -> bool {
+    /// Sleeps until something is to be done.
+    fn sleep(&mut self) -> Woken {
         let now = Instant::now();
         let is_pausing = self.accepts_from > now;
         let listeners = if is_pausing { &[] } else { self.listeners.as_slice() };
@@ -119,7 +127,11 @@ impl Front {
         let (ours, clients) = polled.split_at(1 + listeners.len());
         self.ready.clear();
         self.ready.extend(clients.iter().map(PollFd::revents));
-        ours[1..].iter().any(|listener| !listener.revents().is_empty())
+        let is_ready = |polled: &PollFd| !polled.revents().is_empty();
+        Woken {
+            has_messages: is_ready(&ours[0]),
+            somebody_connects: ours[1..].iter().any(is_ready),
+        }
     }
 
     /// Takes what comes from other threads.
