@@ -49,6 +49,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Once(config) => {
+            output::ensure_open()?;
             config.warnings.iter().for_each(|warning| log::warn(warning));
             let answers = exporter::once(&config)?;
             let metrics = answers.metrics(Format::Text, &config.options());

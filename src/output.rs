@@ -10,11 +10,8 @@ use what::printable::printable;
 /// early, such as `head`, is not an error.
 ///
 /// # Errors
-/// Standard output is closed or can't be written.
+/// Standard output can't be written.
 pub(crate) fn print(text: &[u8]) -> Result<()> {
-    if was_closed() {
-        bail!("standard output is closed");
-    }
     let mut output = io::stdout();
     let written = if output.is_terminal() {
         let text = String::from_utf8_lossy(text);
@@ -28,16 +25,23 @@ pub(crate) fn print(text: &[u8]) -> Result<()> {
     }
 }
 
-/// Whether standard output was closed when the program started. Then Rust has opened /dev/null in
-/// its place, for reading and writing and for the programs that this one starts. Whoever wants
-/// nothing printed opens it for writing only, as the shell does, or first for itself, as Python
-/// does.
-fn was_closed() -> bool {
+/// Checks that somebody can get what is printed.
+///
+/// # Errors
+/// Standard output was closed when the program started. Then Rust has opened /dev/null in its
+/// place, for reading and writing. The shell's `>/dev/null` is for writing only; whoever opens it
+/// for both cannot be told from a closed output.
+pub(crate) fn ensure_open() -> Result<()> {
     let output = io::stdout();
     let device = |stat: Stat| stat.st_rdev;
-    let (Ok(of_output), Ok(of_null)) = (fstat(&output), stat("/dev/null")) else { return false };
-    let (of_output, of_null) = (device(of_output), device(of_null));
-    let flags = fcntl_getfl(&output).unwrap_or(OFlags::empty());
-    let opened = flags & (OFlags::RWMODE | OFlags::CLOEXEC);
-    of_output == of_null && opened == OFlags::RDWR
+    let is_null = match (fstat(&output), stat("/dev/null")) {
+        (Ok(of_output), Ok(of_null)) => device(of_output) == device(of_null),
+        _ => false,
+    };
+    let is_for_both =
+        fcntl_getfl(&output).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+    if is_null && is_for_both {
+        bail!("standard output is closed");
+    }
+    Ok(())
 }

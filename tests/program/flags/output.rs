@@ -54,6 +54,15 @@ fn standard_output_that_is_closed_is_an_error_unless_nothing_is_to_be_seen() {
     }
 }
 
+#[test]
+fn the_version_can_be_asked_for_by_who_drops_it() {
+    for redirection in [">&-", ">/dev/null", "<>/dev/null >&0"] {
+        let mut shell = without_variables(Command::new("sh"));
+        shell.args(["-c", &format!("exec \"$0\" --version {redirection}"), PROGRAM]);
+        assert!(shell.status().unwrap().success(), "{redirection}");
+    }
+}
+
 /// The log of a run that fails, with `JOURNAL_STREAM` made from the device and inode of its
 /// standard error.
 fn log_of_failure(journal: impl Fn(u64, u64) -> Option<String>) -> String {
