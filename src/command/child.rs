@@ -142,7 +142,7 @@ fn read(
     // Where the address space is limited, the room grows with the output.
     let _ = stdout.kept.try_reserve_exact(ROOM);
     let mut stderr = Captured::new(child.stderr.take().map(OwnedFd::from), MAX_COMPLAINT);
-    let mut buffer = [0; 8 * 1024];
+    let mut buffer = [0; 4096];
     let mut nap = NAPS.0;
     while stdout.is_open() || !has_ended(leader) {
         let left = deadline.checked_duration_since(Instant::now()).ok_or(Fault::Late)?;

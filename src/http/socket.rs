@@ -71,7 +71,7 @@ impl Socket {
 
     /// Reads and drops some bytes. 0 is the end.
     pub(super) fn drop_some(&mut self) -> io::Result<usize> {
-        self.tcp.read(&mut [0; 16 * 1024])
+        self.tcp.read(&mut [0; 4096])
     }
 }
 
