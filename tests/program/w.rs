@@ -211,12 +211,18 @@ fn a_hang_is_killed_at_the_timeout_with_all_its_children() {
 
 #[test]
 fn a_process_that_holds_only_standard_error_delays_nothing() {
-    let leaves = "setsid sleep 25 >/dev/null & echo $! >$DIR/left";
+    // In a session of its own before the shell ends, so that it is not killed with the shell's group.
+    let begun = "until [ -s $DIR/left ]; do sleep 0.01; done";
+    let leaves =
+        format!("setsid sh -c \"echo \\$\\$ >$DIR/left; exec sleep 25\" >/dev/null & {begun}");
+    let writes = format!(
+        "setsid sh -c \"echo \\$\\$ >$DIR/left; exec timeout 25 yes\" >&2 2>/dev/null & {begun}"
+    );
     for (script, outcome) in [
         (format!("{leaves}; cat $TABLE"), "ok"),
         (format!("{leaves}; cat $TABLE; echo 'it said why' >&2; exit 4"), "failed"),
         // It writes there for ever.
-        ("setsid timeout 25 yes >&2 2>/dev/null & echo $! >$DIR/left; cat $TABLE".to_owned(), "ok"),
+        (format!("{writes}; cat $TABLE"), "ok"),
     ] {
         let fake = FakeW::new(&script);
         let exporter = Exporter::of(&fake.command(), &["--w.timeout=20s"]);
