@@ -178,8 +178,6 @@ struct Host {
     dev: PathBuf,
     /// Whether process numbers here are those of the machine.
     numbers_are_of_machine: bool,
-    /// Whether user numbers here are those of the machine.
-    users_are_of_machine: bool,
     /// Unix seconds.
     now: i64,
 }
@@ -191,7 +189,6 @@ impl Host {
             processes: Processes::read(&root.join("proc")).context("/proc can't be read")?,
             dev: root.join("dev"),
             numbers_are_of_machine: visibility::is_initial_pid_namespace(Path::new("/")),
-            users_are_of_machine: has_users_of_machine(),
             now: now.as_secs().try_into().unwrap_or(i64::MAX),
         })
     }
@@ -219,8 +216,7 @@ impl Host {
 
     fn row(&self, login: Login, process: &Process, cgroup: &Cgroup, extras: Extras) -> Row {
         let uid = login.logind.as_ref().and_then(|facts| facts.uid);
-        let owner = uid.filter(|_| self.users_are_of_machine);
-        let terminal = Terminal::find(&self.dev, &login.tty).filter(|found| found.is_of(owner));
+        let terminal = Terminal::find(&self.dev, &login.tty).filter(|found| found.is_of(uid));
         // Terminals of a container have the same numbers as those of the host, because each devpts
         // counts from 0. Its processes belong to no login of this user.
         let slice = cgroup.user_slice();
@@ -243,10 +239,4 @@ impl Host {
         let idle = terminal.and_then(|terminal| terminal.used);
         Row { idle: idle.and_then(|used| u64::try_from(self.now - used).ok()), login, cpu, what }
     }
-}
-
-/// Whether this process is in the user namespace of the machine, or in one with the same numbers.
-fn has_users_of_machine() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -39,7 +39,8 @@ impl Terminal {
     }
 
     /// Whether it can be this user's. sshd and terminal emulators give a pseudo-terminal to its
-    /// user. If `/dev/pts` is that of a container, the one with the same number there is not his.
+    /// user. If `/dev/pts` is that of a container, the one with the same number there is not his. In
+    /// a user namespace that does not have this user, the owner of his own cannot be told either.
     pub(super) fn is_of(&self, uid: Option<u32>) -> bool {
         !self.is_pseudo || self.owner.zip(uid).is_none_or(|(owner, uid)| owner == uid)
     }
