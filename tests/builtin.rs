@@ -121,7 +121,7 @@ fn metrics_of_logind_are_as_golden() {
 fn metrics_of_utmp_are_as_golden_and_the_same_for_both_sizes_of_records() {
     for system in OF_UTMP {
         let utmp = utmp_of(system);
-        is_as_golden(&utmp, &printed(&root_of_utmp("golden", system, &utmp, "run/utmp")));
+        is_as_golden(&utmp, &printed(&root_of_utmp("utmp", system, &utmp, "run/utmp")));
     }
     let [system, utmp, utmps] = ["debian-12-systemd-252", "debian-12.utmp", "debian-12.utmps"];
     let table = printed(&root_of_utmp("384", system, utmp, "run/utmp"));
