@@ -10,7 +10,9 @@ use std::{
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::harness::{Answer, Exporter, FakeW, PROGRAM, program, promised, until};
+use crate::harness::{
+    Answer, Exporter, FakeW, PROGRAM, program, promised, until, without_variables,
+};
 
 /// A `w` that waits until the test allows it to go on.
 const UNTIL_GO: &str =
@@ -327,7 +329,7 @@ fn w_is_run_again_where_only_an_ended_session_made_it_fail() {
 #[test]
 #[ignore = "needs root, to make the namespaces"]
 fn a_port_for_root_only_is_an_error_that_says_what_to_do() {
-    let mut unshare = Command::new("unshare");
+    let mut unshare = without_variables(Command::new("unshare"));
     unshare.args(["--user", "--net", PROGRAM, "--listen.host=0.0.0.0", "--listen.port=80"]);
     let output = unshare.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
