@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener, TcpStream},
     process,
     sync::mpsc::{Receiver, Sender},
     thread,
@@ -128,10 +128,8 @@ impl Front {
         self.ready.clear();
         self.ready.extend(clients.iter().map(PollFd::revents));
         let is_ready = |polled: &PollFd| !polled.revents().is_empty();
-        Woken {
-            has_messages: is_ready(&ours[0]),
-            somebody_connects: ours[1..].iter().any(is_ready),
-        }
+        let somebody_connects = ours[1..].iter().any(is_ready);
+        Woken { has_messages: is_ready(&ours[0]), somebody_connects }
     }
 
     /// Takes what comes from other threads.
@@ -272,37 +270,41 @@ impl Front {
     }
 
     fn accept(&mut self) {
-        for number in 0..ACCEPTS * self.listeners.len() {
-            let listener = &self.listeners[number % self.listeners.len()];
-            let accepted = listener.accept().and_then(|(stream, address)| {
-                stream.set_nonblocking(true)?;
-                Ok((stream, address))
-            });
-            match accepted {
-                Ok((stream, address)) => match self.access.as_mut().map_or(Ok(None), Access::tls) {
-                    Ok(tls) => self.enter(Socket::new(stream, tls), address.ip()),
-                    Err(error) => log::warn(&format!("TLS can't be started: {error:#}")),
-                },
-                Err(error) if is_of_connection(&error) => {}
-                Err(error) => {
-                    if self.logged.is_none_or(|time| time.elapsed() > LOG_TIME) {
-                        log::warn(&format!("refusing connections: {error}"));
-                        self.logged = Some(Instant::now());
-                    }
-                    // Descriptors or memory ran out. A connection that ends releases some.
-                    self.close_one();
-                    self.accepts_from = Instant::now() + RETRY_TIME;
-                    return;
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS {
+                let accepted = self.listeners[index].accept();
+                match accepted
+                    .and_then(|(tcp, from)| tcp.set_nonblocking(true).map(|()| (tcp, from)))
+                {
+                    Ok((tcp, from)) => self.enter(tcp, from.ip()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_of_connection(&error) => {}
+                    Err(error) => return self.pause(&error),
                 }
             }
         }
     }
 
-    fn enter(&mut self, socket: Socket, address: std::net::IpAddr) {
+    /// Descriptors or memory ran out. A connection that ends releases some.
+    fn pause(&mut self, error: &io::Error) {
+        if self.logged.is_none_or(|time| time.elapsed() > LOG_TIME) {
+            log::warn(&format!("refusing connections: {error}"));
+            self.logged = Some(Instant::now());
+        }
+        self.close_one();
+        self.accepts_from = Instant::now() + RETRY_TIME;
+    }
+
+    fn enter(&mut self, tcp: TcpStream, from: IpAddr) {
+        let tls = match self.access.as_mut().map_or(Ok(None), Access::tls) {
+            Ok(tls) => tls,
+            Err(error) => return log::warn(&format!("TLS can't be started: {error:#}")),
+        };
         if self.clients.len() >= MAX_CONNECTIONS {
             self.close_one();
         }
-        self.clients.push(Client::new(self.next_id, network(address), socket));
+        let socket = Socket::new(tcp, tls);
+        self.clients.push(Client::new(self.next_id, network(from), socket));
         self.next_id += 1;
     }
 
@@ -343,6 +345,5 @@ fn refuse(client: &mut Client, refusal: Refusal, access: Option<&Access>) {
 
 /// Whether it concerns only a connection that has not been accepted.
 fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-    matches!(error.kind(), Interrupted | ConnectionAborted | WouldBlock)
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }
