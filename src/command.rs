@@ -85,6 +85,16 @@ impl Command {
             }
         }
     }
+
+    /// The user whose sessions alone a `w` of this host lists, if its words name one.
+    pub fn only_user(&self) -> Option<&str> {
+        let Command::Words(words) = self else { return None };
+        let mut words = words.iter().skip(1).map(String::as_str);
+        let is_option = |word: &&str| word.starts_with('-') && !matches!(*word, "-" | "--");
+        let named = words.find(|word| !is_option(word)).filter(|_| self.is_of_this_host());
+        // The word that ends the options.
+        if named == Some("--") { words.next() } else { named }
+    }
 }
 
 /// A run that gave no table.

@@ -62,9 +62,10 @@ impl Origin {
 }
 
 /// How much of WHAT is served, because a command line can hold secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CommandShown {
     /// Nothing.
+    #[default]
     None,
     /// The program's name.
     Name,

@@ -18,9 +18,14 @@ pub(super) struct Flag {
 impl Flag {
     /// Its variable of the table, and the one that follows from its name.
     pub(super) fn variables(&self) -> Vec<String> {
-        let name = self.name.trim_start_matches('-').replace(['.', '-'], "_").to_uppercase();
-        let mut names = vec![self.variable.to_owned(), format!("{PREFIX}{name}")];
+        let mut names = vec![self.variable.to_owned(), variable(self.name)];
         names.dedup();
         names
     }
+}
+
+/// The variable that follows from the name of a flag.
+pub(super) fn variable(flag: &str) -> String {
+    let name = flag.trim_start_matches('-').replace(['.', '-'], "_").to_uppercase();
+    format!("{PREFIX}{name}")
 }

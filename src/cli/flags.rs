@@ -63,6 +63,7 @@ macro_rules! flags {
                 given,
             };
             config.warnings.extend(config.given.iter().filter_map(Given::warning));
+            config.warnings.extend(config.of_one_user());
             Ok(config)
         }
     };
@@ -143,6 +144,15 @@ impl Config {
         }
     }
 
+    /// Says that a `w` of this host lists one user only, because others would be missing without a
+    /// sign.
+    fn of_one_user(&self) -> Option<String> {
+        let command = self.command();
+        let user = command.only_user()?;
+        let source = self.source("--w.command");
+        Some(format!("{source} {:?} lists the sessions of {user} only", self.w_command))
+    }
+
     /// Every setting that differs from its default, and where each came from, to be put behind a
     /// sentence; empty if there is none.
     pub fn described(&self) -> String {
@@ -167,9 +177,10 @@ impl Config {
 }
 
 /// Reads the value of the flag, or of its environment variables if the flag is absent, or the
-/// default if all are. The error names where the value came from. An empty variable, as compose
+/// default if all are. A flag without a default stands for something that is off without it. The
+/// error names where the value came from. An empty variable, as compose
 /// files often set it, counts as unset, unless the setting can be empty (the prefix).
-fn setting<T: PartialEq>(
+fn setting<T: Default + PartialEq>(
     flag: &'static Flag,
     argument: Option<String>,
     variables: &Variables,
@@ -187,9 +198,12 @@ fn setting<T: PartialEq>(
     if values.iter().any(|value| *value != values[0]) {
         let found: Vec<_> =
             found.iter().map(|(source, text)| format!("{source} {text:?}")).collect();
-        bail!("{}: expected one value for {}", found.join(" and "), flag.name);
+        bail!("{}: both set {}; expected the same value", found.join(" and "), flag.name);
     }
-    let default = read(flag.default).with_context(|| format!("the default of {}", flag.name))?;
+    let default = match flag.default {
+        "" => T::default(),
+        text => read(text).with_context(|| format!("the default of {}", flag.name))?,
+    };
     let Some((value, (source, text))) = values.into_iter().zip(found).next() else {
         return Ok(default);
     };
@@ -213,7 +227,7 @@ mod tests {
             (Some(""), Command::Default),
             (Some("w -i"), words(&["w", "-i"])),
             (Some(" builtin "), Command::Builtin),
-            (Some("builtin -i"), words(&["builtin", "-i"])),
+            (Some("/opt/builtin -i"), words(&["/opt/builtin", "-i"])),
         ] {
             let variable = set.map(|set| ("EXPORTER_W_COMMAND".into(), set.into()));
             let command = match parse([].into_iter(), variable.into_iter()) {

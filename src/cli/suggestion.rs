@@ -1,18 +1,35 @@
 //! What the user may have meant by a name that is not known.
 
-/// What other exporters have, and what to do here.
-const OF_OTHERS: [(&str, &str); 4] = [
-    ("web.listen-address", "use --listen.host and --listen.port"),
-    ("web.telemetry-path", "use --metrics.endpoint"),
-    ("log.level", "the log has one line for each event, and nothing to set"),
-    ("log.format", "the log has one line for each event, and nothing to set"),
+/// What other exporters have, and the flags for it here. The log needs none.
+const OF_OTHERS: [(&str, &[&str]); 7] = [
+    ("web.listen-address", &["--listen.host", "--listen.port"]),
+    ("listen-address", &["--listen.host", "--listen.port"]),
+    ("web.telemetry-path", &["--metrics.endpoint"]),
+    ("telemetry-path", &["--metrics.endpoint"]),
+    ("metrics.path", &["--metrics.endpoint"]),
+    ("log.level", &[]),
+    ("log.format", &[]),
 ];
+
+/// What to use instead of a setting that other exporters have, written as a flag or as a variable.
+/// `here` is how the setting of a flag is written in the same place.
+pub(super) fn instead_of_others(written: &str, here: impl Fn(&str) -> String) -> Option<String> {
+    let plain = |name: &str| name.replace(['.', '-'], "_").to_lowercase();
+    let (_, flags) = OF_OTHERS.iter().find(|(name, _)| plain(name) == plain(written))?;
+    Some(match flags {
+        [] => "the log has one line per event, and there is nothing to set".to_owned(),
+        flags => {
+            let flags: Vec<String> = flags.iter().map(|flag| here(flag)).collect();
+            format!("use {}", flags.join(" and "))
+        }
+    })
+}
 
 /// What to do instead of writing a flag that is not one of these, with one dash or two.
 pub(super) fn instead_of<'n>(flag: &str, flags: impl Iterator<Item = &'n str>) -> String {
     let written = flag.trim_start_matches('-');
-    if let Some((_, advice)) = OF_OTHERS.iter().find(|(name, _)| *name == written) {
-        return (*advice).to_owned();
+    if let Some(advice) = instead_of_others(written, str::to_owned) {
+        return advice;
     }
     match nearest(written, flags.filter_map(|name| name.strip_prefix("--"))) {
         Some(name) => format!("did you mean --{name}?"),
@@ -28,7 +45,7 @@ pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -
         let common = common(written, name);
         let lacking = written.len() - common;
         let distance = 2 * lacking + (name.len() - common);
-        let is_near = 3 * lacking <= written.len() && distance <= 2 * written.len();
+        let is_near = 4 * lacking <= written.len() && distance <= 2 * written.len();
         is_near.then_some((distance, name))
     });
     rated.min().map(|(_, name)| name)

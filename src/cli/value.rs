@@ -52,7 +52,9 @@ pub(super) fn prefix(value: &str) -> Result<String> {
     let fit = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let letter = value.is_empty() || value.starts_with(|char: char| char.is_ascii_alphabetic());
     if !(fit && letter) || value.ends_with('_') {
-        bail!("expected letters, digits and _, a letter first, no _ last; or nothing");
+        bail!(
+            "expected letters, digits and _, starting with a letter and not ending in _, or an empty value"
+        );
     }
     Ok(value.to_owned())
 }
@@ -74,12 +76,35 @@ pub(super) fn command(value: &str) -> Result<String> {
     if value.trim().is_empty() || value.contains('\0') {
         bail!("expected a command, such as w -i");
     }
-    if let Some(char) = value.chars().find(|char| "|><;&$'\"`".contains(*char)) {
+    let mut words = value.split_ascii_whitespace();
+    // As files of variables leave it behind a value. `w` would take it for the name of a user.
+    if words.clone().any(|word| word.starts_with('#')) {
+        bail!("expected a command without a comment, which must be on a line of its own");
+    }
+    if let Some(sign) = of_a_shell(value) {
         bail!(
-            "expected a command without {char}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
+            "expected a command without {sign}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
         );
     }
+    match words.next() {
+        Some("builtin") if words.next().is_some() => bail!("expected builtin alone"),
+        Some("builtin") => {}
+        Some(word) if word.to_ascii_lowercase().replace('-', "") == "builtin" => {
+            bail!("did you mean builtin?");
+        }
+        _ => {}
+    }
     Ok(value.to_owned())
+}
+
+/// What only a shell understands, if there is any. Brackets stay, because a URL has them around an
+/// IPv6 address.
+fn of_a_shell(command: &str) -> Option<String> {
+    if let Some(char) = command.chars().find(|char| "|><;&$'\"`\\*?()".contains(*char)) {
+        return Some(char.to_string());
+    }
+    let home = command.split_ascii_whitespace().find(|word| word.starts_with('~'));
+    home.map(|_| "~ at the start of a word".to_owned())
 }
 
 pub(super) fn duration(value: &str) -> Result<Duration> {
@@ -120,5 +145,8 @@ pub(super) fn timeout(value: &str) -> Result<Duration> {
 }
 
 pub(super) fn web_config(value: &str) -> Result<Option<Access>> {
-    if value.is_empty() { Ok(None) } else { Access::open(Path::new(value)).map(Some) }
+    if value.is_empty() {
+        bail!("expected the path of a file");
+    }
+    Access::open(Path::new(value)).map(Some)
 }

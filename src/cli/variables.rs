@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString};
 use anyhow::Result;
 
 use super::{
-    flag::{Flag, PREFIX},
-    suggestion::nearest,
+    flag::{Flag, PREFIX, variable},
+    suggestion::{instead_of_others, nearest},
     value::utf8,
 };
 
@@ -41,14 +41,20 @@ impl Variables {
         let unknown = self.0.keys().filter(|name| !known.contains(name));
         unknown
             .map(|name| {
-                let endings = known.iter().map(|name| &name[PREFIX.len()..]);
-                match nearest(&name[PREFIX.len()..], endings) {
-                    Some(near) => {
-                        format!("{name} is ignored: no flag has this variable; did you mean {PREFIX}{near}?")
-                    }
-                    None => format!("{name} is ignored: no flag has this variable; see --help"),
-                }
+                let advice = instead_of(&name[PREFIX.len()..], &known);
+                format!("{name} is ignored: there is no such setting; {advice}")
             })
             .collect()
+    }
+}
+
+/// What to do instead of setting a variable with this ending, which is not one of these.
+fn instead_of(ending: &str, known: &[String]) -> String {
+    if let Some(advice) = instead_of_others(ending, variable) {
+        return advice;
+    }
+    match nearest(ending, known.iter().map(|name| &name[PREFIX.len()..])) {
+        Some(near) => format!("did you mean {PREFIX}{near}?"),
+        None => "remove it, or see --help".to_owned(),
     }
 }

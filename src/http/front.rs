@@ -263,7 +263,7 @@ impl Front {
         let question = Question { accept: head.accept, read_at, deadline };
         if let Err(error) = self.to_loop.send(&head.path, question, client.id, awaited) {
             log::error(&format!(
-                "the serving loop is lost: {error}; the process ends, to be started again"
+                "the serving loop has ended: {error}; exiting so that the service manager restarts the exporter"
             ));
             process::exit(1);
         }

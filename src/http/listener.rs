@@ -28,7 +28,7 @@ use super::{
 use crate::log;
 
 /// What to do where only root may have a port.
-const PRIVILEGED: &str = "choose a port from 1024, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=)";
+const PRIVILEGED: &str = "choose a port of 1024 or above, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=)";
 
 /// The listening sockets, one for each address of the host name.
 pub(crate) struct Listener {

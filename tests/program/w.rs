@@ -62,7 +62,7 @@ fn it_gets_an_environment_of_our_making_and_an_empty_input() {
 fn it_is_run_without_a_shell() {
     let folder = folder();
     fs::write(folder.join("table"), TABLE).unwrap();
-    let text = once(&["--w.command", &format!("cat  {}/t*", folder.display())]);
+    let text = once(&["--w.command", &format!("cat  {}/t[a]ble", folder.display())]);
     assert!(text.contains(&format!("what_{UP_0}")), "{text}");
     let text = once(&["--w.command", &format!("cat  {}/table", folder.display())]);
     assert!(text.contains("user=\"alice\""), "{text}");

@@ -334,6 +334,6 @@ fn a_port_for_root_only_is_an_error_that_says_what_to_do() {
     let output = unshare.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let expected = "can't listen on 0.0.0.0 port 80 (--listen.host, --listen.port); choose a port from 1024, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=): Permission denied";
+    let expected = "can't listen on 0.0.0.0 port 80 (--listen.host, --listen.port); choose a port of 1024 or above, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=): Permission denied";
     assert!(said.lines().count() == 1 && said.contains(expected), "{said}");
 }

@@ -1,6 +1,8 @@
 //! Errors: wrong flags, wrong values, and addresses that cannot be bound.
 
-use crate::harness::{Exporter, run, short_lived_program};
+use std::fs;
+
+use crate::harness::{Exporter, fixture, folder, run, short_lived_program};
 
 /// The error for a wrong command line or environment: one line, and exit status 2.
 pub(super) fn complaint(arguments: &[&str], variables: &[(&str, &str)]) -> String {
@@ -39,7 +41,7 @@ fn a_bad_value_is_named_with_its_flag_or_variable_and_what_was_expected() {
     let no_port = "expected an address or a host name without a port, which --listen.port takes";
     let port = "expected a TCP port from 0 to 65535";
     let time = "expected milliseconds, or a time such as 500ms, 5s, 1m30s, 1h or 1d, up to a year";
-    let prefix = "expected letters, digits and _, a letter first, no _ last; or nothing";
+    let prefix = "expected letters, digits and _, starting with a letter and not ending in _, or an empty value";
     let health = "expected another path, because this one answers health checks";
     for (flag, variable, value, expected) in [
         ("--listen.host", "EXPORTER_LISTEN_HOST", "a b", host),
@@ -134,7 +136,7 @@ fn a_flag_given_twice_is_named_with_its_second_value() {
 
 #[test]
 fn an_unknown_flag_is_an_error_that_says_what_was_probably_meant() {
-    let log = "the log has one line for each event, and nothing to set";
+    let log = "the log has one line per event, and there is nothing to set";
     for (arguments, flag, advice) in [
         (&["--listen.prot", "1"][..], "--listen.prot", "did you mean --listen.port?"),
         (&["--listen-host=::"], "--listen-host", "did you mean --listen.host?"),
@@ -151,11 +153,15 @@ fn an_unknown_flag_is_an_error_that_says_what_was_probably_meant() {
             "-web.listen-address",
             "use --listen.host and --listen.port",
         ),
+        (&["--listen.address=::"], "--listen.address", "use --listen.host and --listen.port"),
         (&["--web.telemetry-path=/m"], "--web.telemetry-path", "use --metrics.endpoint"),
         (&["-web.telemetry-path", "/m"], "-web.telemetry-path", "use --metrics.endpoint"),
         (&["--log.level=debug"], "--log.level", log),
         (&["--log.format", "json"], "--log.format", log),
         (&["-log.level", "warn"], "-log.level", log),
+        (&["--log-level=warn"], "--log-level", log),
+        // Older versions of the Node.js exporter had it. Only its beginning is near to others.
+        (&["--metrics.retention=1h"], "--metrics.retention", "see --help"),
     ] {
         assert_eq!(complaint(arguments, &[]), format!("unknown flag {flag}; {advice}"));
     }
@@ -163,19 +169,26 @@ fn an_unknown_flag_is_an_error_that_says_what_was_probably_meant() {
 
 #[test]
 fn a_command_for_a_shell_is_refused_with_the_character_and_the_way_out() {
-    for (command, char) in [
-        ("w -i | cat", '|'),
-        ("w -i >table", '>'),
-        ("cat <table", '<'),
-        ("w -i; true", ';'),
-        ("w -i && true", '&'),
-        ("ssh host 'w -i'", '\''),
-        ("sh -c \"w -i\"", '"'),
-        ("ssh $HOST w", '$'),
-        ("ssh `cat host` w", '`'),
+    for (command, sign) in [
+        ("w -i | cat", "|"),
+        ("w -i >table", ">"),
+        ("cat <table", "<"),
+        ("w -i; true", ";"),
+        ("w -i && true", "&"),
+        ("ssh host 'w -i'", "'"),
+        ("sh -c \"w -i\"", "\""),
+        ("ssh $HOST w", "$"),
+        ("ssh `cat host` w", "`"),
+        ("w -i \\", "\\"),
+        ("w -i *", "*"),
+        ("cat /tmp/t?ble", "?"),
+        ("(w -i)", "("),
+        ("w -i )", ")"),
+        ("~/bin/w -i", "~ at the start of a word"),
+        ("w -i ~", "~ at the start of a word"),
     ] {
         let expected = format!(
-            "expected a command without {char}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
+            "expected a command without {sign}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
         );
         assert_eq!(
             complaint(&["--w.command", command], &[]),
@@ -185,6 +198,70 @@ fn a_command_for_a_shell_is_refused_with_the_character_and_the_way_out() {
             complaint(&[], &[("EXPORTER_W_COMMAND", command)]),
             format!("EXPORTER_W_COMMAND {command:?}: {expected}")
         );
+    }
+}
+
+/// systemd's EnvironmentFile and Docker's --env-file keep what stands behind a value. `w` would list
+/// the sessions of a user called `#`: nobody.
+#[test]
+fn a_comment_behind_a_command_is_refused() {
+    for command in ["w -i # show addresses", "w -i #addresses", "builtin # our own"] {
+        let expected = "expected a command without a comment, which must be on a line of its own";
+        let of_flag = complaint(&["--w.command", command], &[]);
+        assert_eq!(of_flag, format!("--w.command {command:?}: {expected}"));
+        let of_variable = complaint(&[], &[("EXPORTER_W_COMMAND", command)]);
+        assert_eq!(of_variable, format!("EXPORTER_W_COMMAND {command:?}: {expected}"));
+    }
+}
+
+/// A shell would pass them on as they are written, too.
+#[test]
+fn what_means_something_only_at_the_start_of_a_word_may_stand_within_one() {
+    let folder = folder();
+    let table = fixture("captures/debian12-procps-4.0.2/mix.i.txt");
+    for name in ["w~", "w#1", "[2001:db8::1]:22", "alice@host", "a=b,c%d!{e}", "--"] {
+        let file = folder.join(name);
+        fs::copy(&table, &file).unwrap();
+        let command = format!("cat {}", file.display());
+        let output = run(&["--once", "--w.command", &command]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn the_word_builtin_stands_alone_and_in_lower_case() {
+    let (alone, meant) = ("expected builtin alone", "did you mean builtin?");
+    for (command, expected) in [
+        ("builtin x", alone),
+        (" builtin -i ", alone),
+        ("Builtin", meant),
+        ("BUILTIN -i", meant),
+        ("built-in", meant),
+    ] {
+        let said = complaint(&["--w.command", command], &[]);
+        assert_eq!(said, format!("--w.command {command:?}: {expected}"));
+    }
+}
+
+/// As `ARGS="--web.config.file=$UNSET"` makes it. Plain HTTP would be served without a word.
+#[test]
+fn a_flag_with_an_empty_value_is_refused_unless_the_setting_can_be_empty() {
+    for (flag, expected) in [
+        ("--listen.host", "expected an address or a host name"),
+        ("--listen.port", "expected a TCP port from 0 to 65535"),
+        ("--metrics.endpoint", "expected a path that begins with /"),
+        ("--metrics.with-timestamp", "expected true or false"),
+        ("--metrics.command", "expected none, name or full"),
+        ("--scrape.interval", "expected milliseconds, or a time "),
+        ("--w.command", "expected a command, such as w -i"),
+        ("--w.timeout", "expected milliseconds, or a time "),
+        ("--web.config.file", "expected the path of a file"),
+    ] {
+        for arguments in [&[format!("{flag}=")][..], &[flag.to_owned(), String::new()]] {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let said = complaint(&arguments, &[]);
+            assert!(said.starts_with(&format!("{flag} \"\": {expected}")), "{said}");
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Environment variables: which are read, and what is said about others.
 
-use std::process::{Output, Stdio};
+use std::{
+    fs,
+    process::{Output, Stdio},
+};
 
 use super::{errors::complaint, mix};
-use crate::harness::{Exporter, FakeW, program, short_lived_program};
+use crate::harness::{Exporter, FakeW, program, run, short_lived_program, write_script};
 
 #[test]
 fn an_empty_variable_counts_as_unset_but_for_the_prefix() {
@@ -100,7 +103,7 @@ fn both_variables_of_a_flag_must_have_the_same_value() {
     }
     assert_eq!(
         complaint(&[], &both("5000", "6s")),
-        "EXPORTER_CHECK_INTERVAL_MILLIS \"5000\" and EXPORTER_SCRAPE_INTERVAL \"6s\": expected one value for --scrape.interval"
+        "EXPORTER_CHECK_INTERVAL_MILLIS \"5000\" and EXPORTER_SCRAPE_INTERVAL \"6s\": both set --scrape.interval; expected the same value"
     );
     assert_eq!(
         complaint(
@@ -110,14 +113,14 @@ fn both_variables_of_a_flag_must_have_the_same_value() {
                 ("EXPORTER_METRICS_WITH_TIMESTAMP", "false")
             ]
         ),
-        "EXPORTER_METRICS_APPEND_TIMESTAMP \"true\" and EXPORTER_METRICS_WITH_TIMESTAMP \"false\": expected one value for --metrics.with-timestamp"
+        "EXPORTER_METRICS_APPEND_TIMESTAMP \"true\" and EXPORTER_METRICS_WITH_TIMESTAMP \"false\": both set --metrics.with-timestamp; expected the same value"
     );
     // The flag is stronger than both.
     assert_eq!(warnings(&both("5000", "6s"), &["--scrape.interval=1s"]), [""; 0]);
 }
 
 #[test]
-fn an_unknown_variable_is_named_with_the_nearest_one() {
+fn an_unknown_variable_is_named_with_what_to_do() {
     for (unknown, near) in [
         ("EXPORTER_LISTEN_PROT", "EXPORTER_LISTEN_PORT"),
         ("EXPORTER_PORT", "EXPORTER_LISTEN_PORT"),
@@ -129,16 +132,31 @@ fn an_unknown_variable_is_named_with_the_nearest_one() {
     ] {
         assert_eq!(
             warnings(&[(unknown, "")], &[]),
-            [format!("{unknown} is ignored: no flag has this variable; did you mean {near}?")]
+            [format!("{unknown} is ignored: there is no such setting; did you mean {near}?")]
         );
     }
-    assert_eq!(
-        warnings(&[("EXPORTER_FOO", "1"), ("EXPORTER_", "1"), ("OTHER", "1")], &[]),
-        [
-            "EXPORTER_ is ignored: no flag has this variable; see --help",
-            "EXPORTER_FOO is ignored: no flag has this variable; see --help",
-        ]
-    );
+    // What other exporters have.
+    let address = "use EXPORTER_LISTEN_HOST and EXPORTER_LISTEN_PORT";
+    let log = "the log has one line per event, and there is nothing to set";
+    for (unknown, advice) in [
+        ("EXPORTER_LISTEN_ADDRESS", address),
+        ("EXPORTER_WEB_LISTEN_ADDRESS", address),
+        ("EXPORTER_WEB_TELEMETRY_PATH", "use EXPORTER_METRICS_ENDPOINT"),
+        ("EXPORTER_METRICS_PATH", "use EXPORTER_METRICS_ENDPOINT"),
+        ("EXPORTER_LOG_LEVEL", log),
+        ("EXPORTER_LOG_FORMAT", log),
+    ] {
+        assert_eq!(
+            warnings(&[(unknown, "1")], &[]),
+            [format!("{unknown} is ignored: there is no such setting; {advice}")]
+        );
+    }
+    for unknown in ["EXPORTER_", "EXPORTER_FOO", "EXPORTER_METRICS_RETENTION"] {
+        assert_eq!(
+            warnings(&[(unknown, "1"), ("OTHER", "1")], &[]),
+            [format!("{unknown} is ignored: there is no such setting; remove it, or see --help")]
+        );
+    }
     // Also if it serves, before it listens.
     let exporter = Exporter::start(program().env("EXPORTER_LISTEN_PROT", "1"));
     let log = exporter.log();
@@ -161,4 +179,35 @@ fn a_small_number_without_a_unit_works_with_a_warning() {
     assert_eq!(warnings(&[], &["--scrape.interval=0", "--metrics.prefix=a5"]), [""; 0]);
     let five = warnings(&[], &["--scrape.interval=5"]);
     assert_eq!(five, ["--scrape.interval \"5\": 5 means 5 ms; for seconds write 5s"]);
+}
+
+/// Another user's session would be missing without a sign.
+#[test]
+fn a_command_that_lists_one_user_only_works_with_a_warning() {
+    let fake = FakeW::new("cat $TABLE");
+    let w = fake.folder.join("bin/w");
+    fs::create_dir(fake.folder.join("bin")).unwrap();
+    write_script(&w, &format!("#!/bin/sh\nexec {}\n", fake.command()));
+    let warned = |arguments: &str| {
+        let command = format!("{} {arguments}", w.display());
+        let output = run(&["--once", "--w.command", &command]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap().replace(&command, "w …");
+        said.split_once(" WARN ").map(|(_, warning)| warning.to_owned())
+    };
+    for arguments in ["-i alice", "alice -i", "-i alice bob", "-i -- alice"] {
+        let expected = "--w.command \"w …\" lists the sessions of alice only\n";
+        assert_eq!(warned(arguments).as_deref(), Some(expected), "{arguments}");
+    }
+    for arguments in ["", "-i", "-i -f", "-is --"] {
+        assert_eq!(warned(arguments), None, "{arguments}");
+    }
+    // Also if it serves, before it listens; and what another command's words mean is not known.
+    let command = format!("{} alice", w.display());
+    let exporter = Exporter::start(program().env("EXPORTER_W_COMMAND", &command));
+    let log = exporter.log();
+    let expected = format!(" WARN EXPORTER_W_COMMAND {command:?} lists the sessions of alice only");
+    assert!(log[0].ends_with(&expected), "{log:#?}");
+    let other = once_with(&[], &[]);
+    assert!(other.stderr.is_empty(), "{other:?}");
 }
