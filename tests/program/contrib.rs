@@ -126,6 +126,12 @@ fn the_kubernetes_files_fit_together_and_match_their_schemas() {
     }
     let scraped = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
     assert_eq!(container["ports"][0]["name"], *scraped);
+    the_monitor_limits_and_drops_as_the_job_does(
+        &monitor["spec"],
+        &read("prometheus/prometheus-kubernetes.yml")["scrape_configs"][0],
+    );
+    // A job that finds pods by annotations, beside this one, would make each session twice.
+    assert_eq!(daemons["spec"]["template"]["metadata"]["annotations"], Value::Null);
     // The image that the documented commands make, and that a release has.
     assert_eq!(container["image"], SCRATCH);
     assert_eq!(daemons["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"], "linux");
@@ -135,6 +141,14 @@ fn the_kubernetes_files_fit_together_and_match_their_schemas() {
         assert!(text.lines().any(named), "{file}");
     }
     they_match_their_schemas();
+}
+
+/// The job is for a Prometheus without the operator.
+fn the_monitor_limits_and_drops_as_the_job_does(monitor: &Value, job: &Value) {
+    assert_eq!(monitor["sampleLimit"], job["sample_limit"]);
+    assert_eq!(monitor["labelValueLengthLimit"], job["label_value_length_limit"]);
+    let dropped = &monitor["podMetricsEndpoints"][0]["metricRelabelings"][0]["regex"];
+    assert_eq!(*dropped, job["metric_relabel_configs"][0]["regex"]);
 }
 
 /// Kubernetes' own, and those of the Prometheus operator.

@@ -2,10 +2,13 @@
 //! goes here.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use serde_json::Value;
 
 use super::{
     RULES, TESTS,
@@ -85,6 +88,45 @@ fn the_fleets_private_job_hides_addresses_and_commands_and_loses_no_session() {
             value(&alerting).is_some() && value(&alerting) == value(&remote)
         });
         println!("{job}: {} remote sessions", value(&remote).unwrap());
+    }
+}
+
+/// With any prefix, and also where somebody has set --metrics.command on the host. The jobs with
+/// TLS, and those in Kubernetes, have the same rule.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn no_command_line_is_stored_by_the_samples_for_many_hosts_with_any_prefix() {
+    let w = fixture("captures/debian13-procps-4.0.4/mix.ienv256.txt");
+    let exporters = ["what", "acme", "acme_team_2", ""].map(|prefix| {
+        let flags = ["--metrics.command=full", &format!("--metrics.prefix={prefix}")];
+        Exporter::of(&format!("cat {w}"), &flags)
+    });
+    let addresses = exporters.each_ref().map(|exporter| exporter.address.clone());
+    let folder = folder();
+    for job in ["servers", "private"] {
+        targets(&folder, job, &addresses.join("', '"));
+    }
+    let configuration = quick(
+        "prometheus/prometheus-fleet.yml",
+        &[("targets/", &format!("{}/targets/", folder.display()))],
+    );
+    let prometheus = Prometheus::configured(&configuration);
+    until("all of both jobs", || prometheus.query("up == 1").len() == 2 * exporters.len());
+    let sessions = prometheus.query("{__name__=~'(.+_)?each_session_currently_active'}");
+    let hosts = |found: &[Value]| -> BTreeSet<String> {
+        found.iter().map(|series| series["metric"]["instance"].to_string()).collect()
+    };
+    assert_eq!(hosts(&sessions).len(), exporters.len(), "{sessions:?}");
+    let commands = prometheus.query("{command!=''}");
+    assert!(commands.is_empty(), "{commands:?}");
+
+    for (file, jobs) in [
+        ("prometheus/prometheus-fleet.yml", 4),
+        ("prometheus/prometheus-kubernetes.yml", 1),
+        ("kubernetes/podmonitor.yaml", 1),
+    ] {
+        let rule = "regex: '(.+_)?each_session_command_info'\n";
+        assert_eq!(contrib(file).matches(rule).count(), jobs, "{file}");
     }
 }
 
