@@ -58,7 +58,7 @@ fn of_all_kinds() -> FakeW {
 fn a_thousand_runs_leave_nothing_behind() {
     let _alone = alone();
     let fake = of_all_kinds();
-    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=2s"]);
+    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=1s"]);
     let calm = Calm::of(&exporter);
     run_a_thousand(&exporter);
     let groups: HashSet<String> = fake.read("groups").lines().map(str::to_owned).collect();
@@ -85,7 +85,7 @@ fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     let inside = binary();
     command.arg(inside.get_program()).args(inside.get_args());
-    command.args(["--scrape.interval=0", "--w.timeout=2s", "--w.command", &fake.command()]);
+    command.args(["--scrape.interval=0", "--w.timeout=1s", "--w.command", &fake.command()]);
     let mut exporter = Exporter::start(&mut command);
     let first = exporter.children().trim().to_owned();
     let descriptors = || fs::read_dir(format!("/proc/{first}/fd")).unwrap().count();
