@@ -1,5 +1,7 @@
 //! The files that run the exporter on servers and in containers, and what a container hides from
-//! `w`.
+//! `w`. The folder has the recipe for many hosts.
+
+mod fleet;
 
 use std::{
     collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,

@@ -3,7 +3,12 @@
 
 use std::fs;
 
-use super::{logins, machine::Machine, package::transcribe, sessions};
+use super::{
+    logins,
+    machine::{Machine, NAME},
+    package::{SETTINGS, newer_package, transcribe},
+    sessions,
+};
 use crate::{
     harness::{contrib, until},
     release,
@@ -23,14 +28,24 @@ fn the_recipe_for_many_hosts_lets_in_only_the_prometheus_that_has_a_certificate(
     let client = "IdentityFile /root/key\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n";
     machine.write("/root/.ssh/config", client);
 
+    // A newer one has other comments among the settings, to which the recipe has added one.
+    let newer = newer_package(|files| {
+        let settings = files.join(&SETTINGS[1..]);
+        let text = fs::read_to_string(&settings).unwrap();
+        fs::write(settings, format!("# New.\n{text}")).unwrap();
+    });
+    fs::copy(newer, machine.path("/root/fleet/newer.deb")).unwrap();
+
     // The second time is an upgrade, and renews the certificates.
-    for _ in 0..2 {
+    for package in ["package.deb", "newer.deb"] {
         let said = transcribe(
             &machine,
-            &format!("cd /root/fleet && bash install ./package.deb {}", logins::FROM),
+            &format!("cd /root/fleet && bash install ./{package} {}", logins::FROM),
         );
         assert_eq!(said, format!("{}: installed, and answers over TLS", logins::FROM));
     }
+    assert!(machine.says(&format!("dpkg-query -W {NAME}")).ends_with("-2"));
+    machine.says(&format!("grep -q ^EXPORTER_LISTEN_HOST= {SETTINGS}"));
     transcribe(
         &machine,
         "ls -l /root/fleet /root/fleet/targets/tls && cat /root/fleet/targets/tls/fleet.yml",
@@ -64,8 +79,9 @@ fn the_recipe_for_many_hosts_lets_in_only_the_prometheus_that_has_a_certificate(
     }
     transcribe(
         &machine,
-        "cd /root/fleet && cp -r what-ca.crt what-client.* targets /etc/prometheus/
-         chown -R prometheus /etc/prometheus && systemctl restart prometheus",
+        "cd /root/fleet && cp -r what-ca.crt what-client.crt targets /etc/prometheus/
+         install -m 640 -g prometheus what-client.key /etc/prometheus/
+         systemctl restart prometheus",
     );
     let query = "promtool query instant http://127.0.0.1:9090 'what_each_session_currently_active'";
     let mut found = String::new();

@@ -1,7 +1,11 @@
 //! The release's `.deb` on booted machines, from its installation to its purge. Needs
 //! `EXPORTER_RELEASE`, see `release`.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     logins,
@@ -12,7 +16,7 @@ use crate::{
     release,
 };
 
-const SETTINGS: &str = "/etc/default/prometheus-what-active-users-exporter";
+pub const SETTINGS: &str = "/etc/default/prometheus-what-active-users-exporter";
 
 #[test]
 #[ignore = "boots a container, needs EXPORTER_RELEASE"]
@@ -28,8 +32,13 @@ fn the_deb_is_installed_upgraded_removed_and_purged_on_debian_13() {
 
 /// Puts the release's package and one of a newer revision into a machine.
 fn put_packages(machine: &Machine) {
+    fs::copy(release::file("_", "-1_amd64.deb"), machine.path("/root/first.deb")).unwrap();
+    fs::copy(newer_package(|_| {}), machine.path("/root/newer.deb")).unwrap();
+}
+
+/// The release's package as a newer revision, with a change in the folder of its files.
+pub fn newer_package(change: impl FnOnce(&Path)) -> PathBuf {
     let package = release::file("_", "-1_amd64.deb");
-    fs::copy(&package, machine.path("/root/first.deb")).unwrap();
     let root = folder();
     let dpkg = |arguments: &[&str]| {
         let output = Command::new("dpkg-deb").args(arguments).current_dir(&root).output().unwrap();
@@ -39,8 +48,9 @@ fn put_packages(machine: &Machine) {
     let control = root.join("package/DEBIAN/control");
     let text = fs::read_to_string(&control).unwrap();
     fs::write(&control, text.replace("-1\n", "-2\n")).unwrap();
+    change(&root.join("package"));
     dpkg(&["--root-owner-group", "--build", "package", "newer.deb"]);
-    fs::copy(root.join("newer.deb"), machine.path("/root/newer.deb")).unwrap();
+    root.join("newer.deb")
 }
 
 /// Runs a command and prints it with its output, as on a terminal.
