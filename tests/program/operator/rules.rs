@@ -20,7 +20,8 @@ fn every_alert_has_a_severity_and_words_and_tests() {
         }
         let mut lines = alert.lines();
         let description = lines.find(|line| line.trim_start().starts_with("description:")).unwrap();
-        if alert.contains("what_each_session_") || alert.contains("what:remote_session") {
+        let of_session = ["what_each_session_", "what:remote_session", "what:session_"];
+        if of_session.iter().any(|series| alert.contains(series)) {
             for label in ["$labels.user", "$labels.tty", "$labels.ip"] {
                 assert!(description.contains(label), "{name}: {label} is not in {description}");
             }
