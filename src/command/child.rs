@@ -102,7 +102,12 @@ impl Launcher {
         let _ = kill_process_group(group, Signal::KILL);
         let ended = match output {
             Ok((stdout, stderr)) => {
-                child.wait().map_err(Fault::Io).map(|status| Ended { status, stdout, stderr })
+                let status = child.wait().map_err(Fault::Io);
+                // Usually it was alone. What else it started ends a moment later, and PID 1 must
+                // collect it, now and not at the next run. It has printed all, so a process that
+                // can't be killed does no harm to this run, or to the next one.
+                is_gone_by(group, Instant::now() + KILL_GRACE);
+                status.map(|status| Ended { status, stdout, stderr })
             }
             // The process ends now, so there is no time to wait.
             Err(Fault::Stopped) => Err(Fault::Stopped),

@@ -300,11 +300,7 @@ impl Exporter {
 
     /// Its children, including zombies.
     pub fn children(&self) -> String {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let of_task = |task: fs::DirEntry| {
-            fs::read_to_string(task.path().join("children")).unwrap_or_default()
-        };
-        tasks.flatten().map(of_task).collect()
+        children(&self.pid().to_string())
     }
 
     pub fn signal(&self, name: &str) {
@@ -351,6 +347,14 @@ impl Drop for Exporter {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The children of a process, including zombies.
+pub fn children(process: &str) -> String {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of_task =
+        |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks.flatten().map(of_task).collect()
 }
 
 /// Sends a signal to processes, separated by blanks, or to a group if the number has a minus.

@@ -11,7 +11,8 @@ use crate::{
         stops_at_once,
     },
     harness::{
-        Exporter, FakeW, promised, sh, signal, until, within, without_variables, write_script,
+        Exporter, FakeW, children, promised, sh, signal, until, within, without_variables,
+        write_script,
     },
 };
 
@@ -75,19 +76,39 @@ fn a_thousand_runs_leave_nothing_behind() {
     stops_at_once(&mut exporter);
 }
 
-/// In a PID namespace where the exporter inherits the processes that `w` leaves.
-#[test]
-#[ignore = "takes long, and needs root"]
-fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
-    let _alone = alone();
-    let fake = of_all_kinds();
+/// Starts it in a PID namespace where it inherits the processes that `w` leaves. Also returns its
+/// number here.
+fn as_pid_1(fake: &FakeW) -> (Exporter, String) {
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     let inside = binary();
     command.arg(inside.get_program()).args(inside.get_args());
     command.args(["--scrape.interval=0", "--w.timeout=1s", "--w.command", &fake.command()]);
-    let mut exporter = Exporter::start(&mut command);
+    let exporter = Exporter::start(&mut command);
     let first = exporter.children().trim().to_owned();
+    (exporter, first)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn pid_1_collects_what_a_good_run_leaves_in_its_group_before_it_answers() {
+    let _alone = alone();
+    let fake = FakeW::new("sleep 1000 >/dev/null 2>&1 & sleep 1000 >/dev/null 2>&1 & cat $TABLE");
+    let (mut exporter, first) = as_pid_1(&fake);
+    for run in 0..20 {
+        assert!(exporter.metrics().contains("user=\"alice\""), "{:?}", exporter.log());
+        assert_eq!(children(&first), "", "run {run}");
+    }
+    assert!(signal("TERM", &first));
+    assert_eq!(exporter.end().0, Some(0));
+}
+
+#[test]
+#[ignore = "takes long, and needs root"]
+fn a_thousand_runs_leave_nothing_behind_for_pid_1() {
+    let _alone = alone();
+    let fake = of_all_kinds();
+    let (mut exporter, first) = as_pid_1(&fake);
     let descriptors = || fs::read_dir(format!("/proc/{first}/fd")).unwrap().count();
     scrape(exporter.address(), recovery()).unwrap();
     let before = descriptors();
