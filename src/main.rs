@@ -39,6 +39,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::W(extras) => {
+            output::ensure_open()?;
             match builtin::table(Path::new("/"), extras) {
                 Ok(table) => output::print(&table)?,
                 Err(error) => {

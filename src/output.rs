@@ -1,9 +1,13 @@
 //! Prints what a user asked for on standard output.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Stdout};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{OFlags, Stat, fcntl_getfl, fstat, stat};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{OFlags, Stat, fcntl_getfl, fstat, stat},
+    io::Errno,
+};
 use what::printable::printable;
 
 /// Prints text. On a terminal, characters that it would obey are made visible. A reader that stops
@@ -12,17 +16,32 @@ use what::printable::printable;
 /// # Errors
 /// Standard output can't be written.
 pub(crate) fn print(text: &[u8]) -> Result<()> {
-    let mut output = io::stdout();
-    let written = if output.is_terminal() {
-        let text = String::from_utf8_lossy(text);
-        text.lines().try_for_each(|line| writeln!(output, "{}", printable(line)))
-    } else {
-        output.write_all(text)
-    };
-    match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("standard output can't be written"),
+    let output = io::stdout();
+    if !output.is_terminal() {
+        return write(&output, text).context(UNWRITABLE);
     }
+    let lines = String::from_utf8_lossy(text);
+    let visible: String = lines.lines().flat_map(|line| [printable(line), "\n".into()]).collect();
+    write(&output, visible.as_bytes()).context(UNWRITABLE)
+}
+
+const UNWRITABLE: &str = "standard output can't be written";
+
+/// Writes everything. Whoever made the stream may have set it not to wait, so this waits.
+fn write(output: &Stdout, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(output, text) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => text = &text[count..],
+            Err(Errno::PIPE) => return Ok(()),
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(output, PollFlags::OUT)], None);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Checks that somebody can get what is printed.

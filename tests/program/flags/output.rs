@@ -2,16 +2,17 @@
 
 use std::{
     fs::{self, File},
+    io::Read,
     os::unix::fs::MetadataExt,
     process::{Command, Stdio},
     time::SystemTime,
 };
 
-use rustix::pipe::PipeFlags;
+use rustix::{fs::OFlags, pipe::PipeFlags};
 
 use super::mix;
 use crate::harness::{
-    Exporter, FakeW, PROGRAM, folder, program, short_lived_program, without_variables,
+    Exporter, FakeW, PROGRAM, folder, program, short_lived_program, until, without_variables,
 };
 
 #[test]
@@ -52,6 +53,43 @@ fn standard_output_that_is_closed_is_an_error_unless_nothing_is_to_be_seen() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(said.contains("standard output is closed"), status == 1, "{said}");
     }
+}
+
+/// The table of the built-in `w` is printed to be read, as the answer of `--once` is.
+#[test]
+fn a_table_for_a_closed_standard_output_is_an_error() {
+    for (redirection, is_error) in [(">&-", true), (">/dev/null", false)] {
+        let mut shell = without_variables(Command::new("sh"));
+        let output =
+            shell.args(["-c", &format!("exec \"$0\" w {redirection}"), PROGRAM]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("standard output is closed"), is_error, "{redirection}: {said}");
+        assert!(!is_error || output.status.code() == Some(1), "{redirection}: {}", output.status);
+    }
+}
+
+/// As Node.js makes it for a child, for example.
+#[test]
+fn a_reader_that_is_slow_gets_everything_from_an_output_that_does_not_wait() {
+    let fake = FakeW::new(
+        "cat $TABLE; yes \"$(tail -n 1 $TABLE)\" | head -n 3000 | awk '{$2 = \"pts/\" NR} {printf \"%-8s %-8s -                15Oct26  3:26m  0.00s   ?    x\\n\", $1, $2}'",
+    );
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut reader = File::from(reader);
+    rustix::fs::fcntl_setfl(&writer, OFlags::WRONLY | OFlags::NONBLOCK).unwrap();
+    let mut command = short_lived_program();
+    command.args(["--once", "--w.command", &fake.command()]).stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Holds the other end of the pipe.
+    drop(command);
+    until("the pipe is full, or it gave up", || {
+        rustix::io::ioctl_fionread(&reader).unwrap() > 60_000 || child.try_wait().unwrap().is_some()
+    });
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.len() > 200_000 && text.contains("what_exporter_build_info{"), "{}", text.len());
 }
 
 #[test]
