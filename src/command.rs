@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 
 use child::{Ended, Fault, Launcher, MAX_OUTPUT};
 pub use program::ENVIRONMENT;
@@ -20,18 +20,26 @@ pub use stop::{StopFlag, StopHandle, stop_flag};
 
 use crate::{builtin::Extras, log};
 
-/// The default command. Only this one falls back to `w` without options.
+/// The default command. Only this one falls back to `w` without its option.
 pub const DEFAULT_COMMAND: &str = "w -i";
+const PROGRAM: &str = "w";
+const OPTION: &str = "-i";
 
 /// What is run to get the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Command {
     /// The user chose nothing: `w -i`, or what can stand in for it.
+    #[default]
     Default,
     /// The exporter's own `w`.
     Builtin,
-    /// The user's command, at least one word.
-    Words(Vec<String>),
+    /// The user's command.
+    Words {
+        /// A name, which is looked for in `PATH`, or a path.
+        program: String,
+        /// What it is given.
+        arguments: Vec<String>,
+    },
 }
 
 /// How a run ended, as in the label `outcome`.
@@ -80,16 +88,14 @@ impl Command {
     pub fn is_of_this_host(&self) -> bool {
         match self {
             Command::Default | Command::Builtin => true,
-            Command::Words(words) => {
-                words.first().and_then(|program| program.rsplit('/').next()) == Some("w")
-            }
+            Command::Words { program, .. } => program.rsplit('/').next() == Some("w"),
         }
     }
 
     /// The user whose sessions alone a `w` of this host lists, if its words name one.
     pub fn only_user(&self) -> Option<&str> {
-        let Command::Words(words) = self else { return None };
-        let mut words = words.iter().skip(1).map(String::as_str);
+        let Command::Words { arguments, .. } = self else { return None };
+        let mut words = arguments.iter().map(String::as_str);
         let is_option = |word: &&str| word.starts_with('-') && !matches!(*word, "-" | "--");
         let named = words.find(|word| !is_option(word)).filter(|_| self.is_of_this_host());
         // The word that ends the options.
@@ -153,21 +159,21 @@ impl W {
     /// much.
     pub fn run(&mut self) -> Result<Vec<u8>, Failure> {
         self.deadline = Instant::now() + self.timeout;
-        let words = match &self.command {
+        let (program, arguments) = match &self.command {
             Command::Builtin => return self.run_builtin(),
-            Command::Default => DEFAULT_COMMAND.split(' ').map(str::to_owned).collect(),
-            Command::Words(words) => words.clone(),
+            Command::Default => (PROGRAM.to_owned(), vec![OPTION.to_owned()]),
+            Command::Words { program, arguments } => (program.clone(), arguments.clone()),
         };
-        let program = words.first().context("the command is empty").map_err(Failure::failed)?;
-        let found = program::find(program);
-        let is_missing = matches!(found, Err(Unusable::Missing(_)));
+        let found = program::find(&program);
         if self.command == Command::Default {
+            let is_missing = matches!(found, Err(Unusable::Missing(_)));
             self.stand_in(is_missing);
             if is_missing {
                 return self.run_builtin();
             }
         }
-        self.run_installed(&words, &found.map_err(|unusable| Failure::failed(unusable.into()))?)
+        let file = found.map_err(|unusable| Failure::failed(unusable.into()))?;
+        self.run_installed(&program, &file, &arguments)
     }
 
     /// Runs the built-in `w` as part of the last run, in what is left of its time, and returns its
@@ -191,13 +197,18 @@ impl W {
         self.stands_in = is_missing;
     }
 
-    fn run_installed(&mut self, words: &[String], file: &PathBuf) -> Result<Vec<u8>, Failure> {
-        let (program, arguments) =
-            words.split_first().context("the command is empty").map_err(Failure::failed)?;
+    fn run_installed(
+        &mut self,
+        program: &str,
+        file: &PathBuf,
+        arguments: &[String],
+    ) -> Result<Vec<u8>, Failure> {
         if !self.without_option {
             let ended = self.run_until(program, file, arguments)?;
-            if !(words.join(" ") == DEFAULT_COMMAND && ended.refused_option()) {
-                return ended.output(&words.join(" "));
+            // Also where the user has set what is the default.
+            let can_do_without = program == PROGRAM && arguments == [OPTION];
+            if !(can_do_without && ended.refused_option()) {
+                return ended.output(&[&[program.to_owned()], arguments].concat().join(" "));
             }
         }
         let ended = self.run_until(program, file, &[])?;
@@ -323,10 +334,7 @@ pub fn look_up(command: &Command) -> Result<()> {
     match command {
         // The built-in `w` stands in for it.
         Command::Default | Command::Builtin => Ok(()),
-        Command::Words(words) => {
-            program::find(words.first().context("the command is empty")?)?;
-            Ok(())
-        }
+        Command::Words { program, .. } => Ok(program::find(program).map(|_| ())?),
     }
 }
 
@@ -336,14 +344,14 @@ mod tests {
 
     #[test]
     fn only_w_itself_sees_what_the_exporter_sees() {
-        let is_of_this_host = |words: &str| {
-            Command::Words(words.split_ascii_whitespace().map(str::to_owned).collect())
-                .is_of_this_host()
+        let is_of_this_host = |program: &str| {
+            let arguments = vec!["w".to_owned()];
+            Command::Words { program: program.to_owned(), arguments }.is_of_this_host()
         };
-        for plain in ["w", "w -i", " /usr/bin/w -s"] {
+        for plain in ["w", "/usr/bin/w"] {
             assert!(is_of_this_host(plain), "{plain}");
         }
-        for other in ["ssh host w", "chroot /host w -i", "nsenter -t 1 -m w", "sh w", "/opt/my-w"] {
+        for other in ["ssh", "chroot", "nsenter", "sh", "/opt/my-w"] {
             assert!(!is_of_this_host(other), "{other}");
         }
         assert!(Command::Default.is_of_this_host() && Command::Builtin.is_of_this_host());

@@ -71,7 +71,6 @@ fn run(task: Task) -> Result<ExitCode> {
 /// Says at the start that the command is missing, which otherwise only the first scrape would.
 fn warn_if_missing(config: &Config) {
     if let Err(error) = command::look_up(&config.command()) {
-        let source = config.source("--w.command");
-        log::warn(&format!("{source} {:?}: {error:#}", config.w_command));
+        log::warn(&format!("{}: {error:#}", config.as_given("--w.command")));
     }
 }

@@ -84,7 +84,7 @@ flags! {
         "what to show of each session's command: none, name (the program only) or full (the command line, which can hold secrets)";
     scrape_interval: "--scrape.interval" "TIME", "EXPORTER_CHECK_INTERVAL_MILLIS", "5000", duration -> Duration,
         "reuse a result younger than this: milliseconds, or 500ms, 5s, 1m30s, 1h, 1d; 0 runs w for every scrape";
-    w_command: "--w.command" "COMMAND", "EXPORTER_W_COMMAND", DEFAULT_COMMAND, command -> String,
+    w_command: "--w.command" "COMMAND", "EXPORTER_W_COMMAND", DEFAULT_COMMAND, command -> Command,
         "command to run, split on whitespace; pipes and quotes do not work; or the word builtin, for the exporter's own w";
     w_timeout: "--w.timeout" "TIME", "EXPORTER_W_TIMEOUT_MILLIS", "8000", timeout -> Duration,
         "kill a run of w that takes longer; units as above, longer than 0";
@@ -137,10 +137,9 @@ impl Config {
 
     /// What is run to get the table.
     pub fn command(&self) -> Command {
-        match self.w_command.trim() {
-            _ if self.given("--w.command").is_none() => Command::Default,
-            "builtin" => Command::Builtin,
-            words => Command::Words(words.split_ascii_whitespace().map(str::to_owned).collect()),
+        match self.given("--w.command") {
+            Some(_) => self.w_command.clone(),
+            None => Command::Default,
         }
     }
 
@@ -149,8 +148,7 @@ impl Config {
     fn of_one_user(&self) -> Option<String> {
         let command = self.command();
         let user = command.only_user()?;
-        let source = self.source("--w.command");
-        Some(format!("{source} {:?} lists the sessions of {user} only", self.w_command))
+        Some(format!("{} lists the sessions of {user} only", self.as_given("--w.command")))
     }
 
     /// Every setting that differs from its default, and where each came from, to be put behind a
@@ -164,6 +162,12 @@ impl Config {
             })
             .collect();
         if differing.is_empty() { String::new() } else { format!(" with {}", differing.join(", ")) }
+    }
+
+    /// A setting as the user made it: where it came from, and its text.
+    pub fn as_given(&self, flag: &str) -> String {
+        let given = self.given(flag);
+        given.map_or(flag.to_owned(), |given| format!("{} {:?}", given.source, given.text))
     }
 
     /// The name of the variable that a flag's value came from; otherwise the flag.
@@ -220,14 +224,17 @@ mod tests {
 
     #[test]
     fn the_command_is_the_default_only_where_it_is_not_set() {
-        let words =
-            |words: &[&str]| Command::Words(words.iter().map(|word| (*word).to_owned()).collect());
+        let words = |program: &str, arguments: &[&str]| Command::Words {
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+        };
         for (set, expected) in [
             (None, Command::Default),
             (Some(""), Command::Default),
-            (Some("w -i"), words(&["w", "-i"])),
+            (Some("w -i"), words("w", &["-i"])),
+            (Some(" /usr/bin/w\t-s  -f "), words("/usr/bin/w", &["-s", "-f"])),
             (Some(" builtin "), Command::Builtin),
-            (Some("/opt/builtin -i"), words(&["/opt/builtin", "-i"])),
+            (Some("/opt/builtin -i"), words("/opt/builtin", &["-i"])),
         ] {
             let variable = set.map(|set| ("EXPORTER_W_COMMAND".into(), set.into()));
             let command = match parse([].into_iter(), variable.into_iter()) {

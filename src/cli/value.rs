@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::{http::Access, session::CommandShown};
+use crate::{command::Command, http::Access, session::CommandShown};
 
 pub(super) fn utf8(source: &str, value: OsString) -> Result<String> {
     value.into_string().map_err(|value| anyhow!("{source} {value:?}: expected UTF-8"))
@@ -72,13 +72,14 @@ pub(super) fn command_shown(value: &str) -> Result<CommandShown> {
     }
 }
 
-pub(super) fn command(value: &str) -> Result<String> {
-    if value.trim().is_empty() || value.contains('\0') {
+pub(super) fn command(value: &str) -> Result<Command> {
+    let mut words = value.split_ascii_whitespace().map(str::to_owned);
+    let Some(program) = words.next().filter(|_| !value.contains('\0')) else {
         bail!("expected a command, such as w -i");
-    }
-    let mut words = value.split_ascii_whitespace();
+    };
+    let arguments: Vec<String> = words.collect();
     // As files of variables leave it behind a value. `w` would take it for the name of a user.
-    if words.clone().any(|word| word.starts_with('#')) {
+    if [&program].into_iter().chain(&arguments).any(|word| word.starts_with('#')) {
         bail!("expected a command without a comment, which must be on a line of its own");
     }
     if let Some(sign) = of_a_shell(value) {
@@ -86,15 +87,14 @@ pub(super) fn command(value: &str) -> Result<String> {
             "expected a command without {sign}, because no shell runs it; put it into a script that begins with #!/bin/sh, and give the path of the script"
         );
     }
-    match words.next() {
-        Some("builtin") if words.next().is_some() => bail!("expected builtin alone"),
-        Some("builtin") => {}
-        Some(word) if word.to_ascii_lowercase().replace('-', "") == "builtin" => {
+    match (program.as_str(), arguments.as_slice()) {
+        ("builtin", []) => Ok(Command::Builtin),
+        ("builtin", _) => bail!("expected builtin alone"),
+        (word, _) if word.to_ascii_lowercase().replace('-', "") == "builtin" => {
             bail!("did you mean builtin?");
         }
-        _ => {}
+        _ => Ok(Command::Words { program, arguments }),
     }
-    Ok(value.to_owned())
 }
 
 /// What only a shell understands, if there is any. Brackets stay, because a URL has them around an
