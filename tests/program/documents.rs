@@ -410,6 +410,35 @@ fn commands_that_work_anywhere_answer_as_shown() {
     }
 }
 
+/// A run that fails tells so in the file. One that prints nothing leaves the file to grow old.
+#[test]
+fn the_command_for_the_textfile_collector_replaces_the_file_by_each_whole_answer() {
+    let document = text("docs/install.md");
+    let (_, section) = document.split_once("textfile collector\n").unwrap();
+    let (_, block) = section.split_once("```sh\n").unwrap();
+    let (command, _) = block.split_once("\n```").unwrap();
+    let collected = folder();
+    let place = "/var/lib/prometheus/node-exporter";
+    assert!(command.starts_with(&format!("cd {place} && ")), "{command}");
+    let command = command.replace(place, collected.to_str().unwrap());
+    let file = || fs::read_to_string(collected.join("what.prom")).unwrap();
+
+    let fake = FakeW::new("cat $TABLE");
+    fs::create_dir(fake.folder.join("bin")).unwrap();
+    let script = format!("#!/bin/sh\nexec {}\n", fake.command());
+    write_script(&fake.folder.join("bin/w"), &script);
+    run_in(&fake.folder, &command);
+    assert!(file().contains("user=\"alice\""), "{}", file());
+    fake.becomes("exit 1");
+    run_in(&fake.folder, &command);
+    let failed = file();
+    let up = failed.lines().find(|line| line.starts_with("what_up{")).unwrap();
+    assert!(up.ends_with(" 0") && !failed.contains("alice"), "{failed}");
+    let wrong = command.replace("--once", "--once --w.timeout=0");
+    run_in(&fake.folder, &wrong);
+    assert_eq!(file(), failed);
+}
+
 #[test]
 fn the_first_sample_is_short_and_about_sessions_only() {
     let shown = shown();
