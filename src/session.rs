@@ -151,12 +151,14 @@ fn is_contradicted(login: LoginTime, row: &Row, run: Span) -> bool {
 }
 
 /// `/lib/systemd/systemd --user` without a terminal: systemd starts one for each user who is logged
-/// in. It has no address. A row with an address is a login, whatever it runs.
+/// in. It has no address. A row with an address is a login, whatever it runs, and so is one of which
+/// logind has told the class: the built-in `w` lists no managers.
 fn is_service_manager(row: &Row) -> bool {
     let Some((program, arguments)) = row.what.and_then(first_word) else {
         return false;
     };
-    row.tty.is_empty()
+    row.logind.is_none()
+        && row.tty.is_empty()
         && matches!(row.from, b"" | b"-")
         && (program == b"systemd" || program.ends_with(b"/systemd"))
         && arguments
@@ -318,6 +320,10 @@ mod tests {
         assert!(!is_service_manager(&row("", "-", "/tmp/notsystemd --user")));
         assert!(!is_service_manager(&row("", "-", "/lib/systemd/systemd --username")));
         assert!(!is_service_manager(&row("", "-", "")));
+        // logind says what it is, and any user can name a process so.
+        let logind = Logind { remote: None, class: b"user", kind: b"", service: b"", seat: b"" };
+        let of_logind = Row { logind: Some(logind), ..row("", "-", "systemd --user") };
+        assert!(!is_service_manager(&of_logind));
     }
 
     #[test]
