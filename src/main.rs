@@ -41,7 +41,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::W(extras) => {
             output::ensure_open()?;
             match builtin::table(Path::new("/"), extras) {
-                Ok(table) => output::print(&table)?,
+                Ok(table) => output::print_table(&table)?,
                 Err(error) => {
                     log::complaint(&format!("w: {error:#}"));
                     return Ok(ExitCode::FAILURE);

@@ -16,12 +16,24 @@ use what::printable::printable;
 /// # Errors
 /// Standard output can't be written.
 pub(crate) fn print(text: &[u8]) -> Result<()> {
+    print_lines(text, printable)
+}
+
+/// Prints a table with tabs between its columns, which stay as they are.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(crate) fn print_table(table: &[u8]) -> Result<()> {
+    print_lines(table, |line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t"))
+}
+
+fn print_lines(text: &[u8], visible: impl Fn(&str) -> String) -> Result<()> {
     let output = io::stdout();
     if !output.is_terminal() {
         return write(&output, text).context(UNWRITABLE);
     }
     let lines = String::from_utf8_lossy(text);
-    let visible: String = lines.lines().flat_map(|line| [printable(line), "\n".into()]).collect();
+    let visible: String = lines.lines().flat_map(|line| [visible(line), "\n".into()]).collect();
     write(&output, visible.as_bytes()).context(UNWRITABLE)
 }
 
