@@ -26,7 +26,7 @@ impl Format {
     }
 
     /// What an `Accept` header asks for. It is OpenMetrics 1.0 only if the header names it, with a
-    /// weight that is not below that of any text named before it. Without the header it is text.
+    /// weight that is above that of every text named before it. Without the header it is text.
     pub fn accepted(accept: &str) -> Format {
         let mut best = (0, Format::Text);
         for range in accept.split(',') {
