@@ -9,8 +9,9 @@ use std::{
     path::Path,
 };
 
-/// The session files of utmp, below the root folder. The last is of utmps (Alpine).
-pub(crate) const UTMP: [&str; 3] = ["run/utmp", "var/run/utmp", "run/utmps/utmp"];
+/// The session files of utmp, below the root folder. The first is of utmps (Alpine), which makes it
+/// where it is in use; OpenRC leaves an empty `/run/utmp` at each boot.
+pub(crate) const UTMP: [&str; 3] = ["run/utmps/utmp", "run/utmp", "var/run/utmp"];
 /// The folder of logind's session files, below the root folder.
 pub(crate) const LOGIND: &str = "run/systemd/sessions";
 /// The folders of programs, and the ssh servers there.
@@ -20,7 +21,8 @@ const SSH_SERVERS: [&str; 2] = ["sshd", "dropbear"];
 /// The folders of libraries. Each has PAM's modules in `security`, or in `security` of a folder for
 /// each processor, such as `x86_64-linux-gnu`.
 const LIBRARY_FOLDERS: [&str; 5] = ["usr/lib", "usr/lib64", "usr/local/lib", "lib", "lib64"];
-const PAM_SYSTEMD: &str = "security/pam_systemd.so";
+/// The modules that tell logind of logins: of systemd, and of elogind.
+const PAM_MODULES: [&str; 2] = ["security/pam_systemd.so", "security/pam_elogind.so"];
 
 /// The initial PID namespace of a machine always has this number (`PROC_PID_INIT_INO`,
 /// `include/uapi/linux/nsfs.h`).
@@ -119,14 +121,14 @@ fn has_ssh_server(root: &Path) -> bool {
 }
 
 fn has_pam_systemd(root: &Path) -> bool {
+    let has = |folder: &Path| PAM_MODULES.iter().any(|module| folder.join(module).exists());
     LIBRARY_FOLDERS.into_iter().any(|folder| {
         let folder = root.join(folder);
         let of_processors = fs::read_dir(&folder).into_iter().flatten().flatten();
         let mut of_processors = of_processors
             .filter(|entry| entry.file_name().to_string_lossy().contains("-linux-"))
             .map(|entry| entry.path());
-        folder.join(PAM_SYSTEMD).exists()
-            || of_processors.any(|folder| folder.join(PAM_SYSTEMD).exists())
+        has(&folder) || of_processors.any(|folder| has(&folder))
     })
 }
 
@@ -361,6 +363,9 @@ mod tests {
             (&[DEBIAN_13, "usr/sbin/sshd", "usr/lib64/security/pam_systemd.so"], true),
             (&[DEBIAN_13, "usr/sbin/sshd", "usr/lib/security/pam_systemd.so"], true),
             (&[DEBIAN_13, "usr/sbin/sshd", "usr/lib/other/security/pam_systemd.so"], false),
+            // elogind has a name of its own.
+            (&[DEBIAN_13, "usr/sbin/sshd", "lib/security/pam_elogind.so"], true),
+            (&[DEBIAN_13, "usr/sbin/sshd", "usr/lib/a-linux-gnu/security/pam_elogind.so"], true),
             (&[DEBIAN_13, "usr/sbin/sshd", "run/utmp"], true),
             (&[DEBIAN_13, "usr/sbin/sshd", "var/run/utmp"], true),
             (&["usr/sbin/sshd", "run/utmps/utmp"], true),
