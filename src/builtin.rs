@@ -6,7 +6,7 @@
 //! [`Extras`] is what the exporter asks for besides the table.
 //!
 //! The path of a session: a source (`logind` or `utmp`) → `processes` and `terminals` →
-//! a row → `print`. Each file is read once. What turns bytes into values uses no file.
+//! a row → `print`. `/proc` is listed once. What turns bytes into values uses no file.
 
 mod logind;
 mod print;
@@ -21,9 +21,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-
 use processes::{Cgroup, Process, Processes};
-use terminals::{Drivers, Terminal};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+use terminals::Terminal;
 
 use crate::visibility::{self, LOGIND, UTMP};
 
@@ -69,43 +72,27 @@ struct Row {
     what: Vec<u8>,
 }
 
-/// Where the logins are recorded. The host decides it, not what is in it, so it does not change
-/// while people log in and out.
-enum Source {
-    Logind(Vec<Login>),
-    Utmp(Vec<Login>),
-}
-
 /// The table of everybody who is logged in on the system at `root`, which is `/` except in tests.
 ///
 /// # Errors
 /// No source can be read, or it holds something that cannot be understood. Then there is no table,
 /// because one with a gap looks like one without.
 pub fn table(root: &Path, extras: Extras) -> Result<Vec<u8>> {
-    let (rows, unlisted) = match source(root)? {
-        Source::Logind(sessions) => of_logind(root, sessions, extras)?,
-        Source::Utmp(entries) => of_utmp(root, entries, extras)?,
+    // The host decides what is read, not what is in it, so that does not change while people log in
+    // and out.
+    let (rows, unlisted) = match fs::read_dir(root.join(LOGIND)) {
+        Ok(entries) => of_logind(root, logind::read(entries)?, extras)?,
+        Err(without_logind) => {
+            let entries = utmp(root)?.with_context(|| {
+                format!(
+                    "no logins can be read: there is no readable /run/systemd/sessions ({without_logind}) and no readable /run/utmp; \
+                     in a container, mount /run/systemd/sessions or /run/utmp of the host, read-only"
+                )
+            })?;
+            of_utmp(root, entries, extras)?
+        }
     };
     Ok(print::table(&rows, extras.unlisted.then_some(unlisted)))
-}
-
-/// Whether the logins on this system are read from logind's files.
-pub fn reads_logind() -> bool {
-    fs::read_dir(Path::new("/").join(LOGIND)).is_ok()
-}
-
-fn source(root: &Path) -> Result<Source> {
-    let folder = root.join(LOGIND);
-    match fs::read_dir(&folder) {
-        Ok(entries) => Ok(Source::Logind(logind::read(entries)?)),
-        Err(without_logind) => match utmp(root)? {
-            Some(entries) => Ok(Source::Utmp(entries)),
-            None => bail!(
-                "no logins can be read: there is no readable /run/systemd/sessions ({without_logind}) and no readable /run/utmp; \
-                 in a container, mount /run/systemd/sessions or /run/utmp of the host, read-only"
-            ),
-        },
-    }
 }
 
 /// The logins in the first utmp that can be read; `None` if there is none.
@@ -129,17 +116,15 @@ fn of_logind(root: &Path, sessions: Vec<Login>, extras: Extras) -> Result<(Vec<R
         return Ok((Vec::new(), 0));
     }
     let host = Host::read(root)?;
-    let leaders: Vec<_> = sessions.iter().map(|session| host.leader(session)).collect();
-    let units: Vec<&[u8]> = sessions.iter().filter_map(unit).collect();
-    let unlisted = recorded.iter().filter(|login| host.is_outside_logind(login, &units)).count();
-    let drivers = Drivers::read(root);
-    let rows = sessions.into_iter().zip(leaders).map(|(mut session, leader)| {
-        let Some((leader, cgroup)) = leader else {
+    let unlisted = recorded.iter().filter(|login| host.is_outside_logind(login, &sessions)).count();
+    let rows = sessions.into_iter().map(|mut session| {
+        let Some((leader, cgroup)) = host.leader(&session) else {
             return Row { login: session, idle: None, cpu: None, what: Vec::new() };
         };
         if session.tty.is_empty() {
+            // sshd does not tell logind its terminal.
             let terminal = host.processes.terminal_below(leader.pid);
-            session.tty = terminal.and_then(|number| drivers.name(number)).unwrap_or_default();
+            session.tty = terminal.and_then(terminals::pts).unwrap_or_default();
         }
         host.row(session, leader, &cgroup, extras)
     });
@@ -167,17 +152,13 @@ fn of_utmp(root: &Path, entries: Vec<Login>, extras: Extras) -> Result<(Vec<Row>
     Ok((rows, unlisted))
 }
 
-/// The name that the control group of a session's processes has.
-fn unit(session: &Login) -> Option<&[u8]> {
-    session.logind.as_ref().map(|facts| facts.unit.as_slice())
-}
-
 /// What `/proc` and `/dev` tell.
 struct Host {
     processes: Processes,
     dev: PathBuf,
-    /// Whether process numbers here are those of the machine.
-    numbers_are_of_machine: bool,
+    /// The control group of this process, if its PID namespace is not the machine's: process numbers
+    /// of the machine are other processes here.
+    container: Option<Cgroup>,
     /// Unix seconds.
     now: i64,
 }
@@ -185,10 +166,11 @@ struct Host {
 impl Host {
     fn read(root: &Path) -> Result<Host> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let own = || Cgroup(fs::read(root.join("proc/self/cgroup")).unwrap_or_default());
         Ok(Host {
             processes: Processes::read(&root.join("proc")).context("/proc can't be read")?,
             dev: root.join("dev"),
-            numbers_are_of_machine: visibility::is_initial_pid_namespace(Path::new("/")),
+            container: (!visibility::is_initial_pid_namespace(root)).then(own),
             now: now.as_secs().try_into().unwrap_or(i64::MAX),
         })
     }
@@ -199,31 +181,40 @@ impl Host {
         let facts = session.logind.as_ref()?;
         let leader = self.processes.get(session.process?)?;
         let cgroup = self.processes.cgroup(leader.pid).unwrap_or_default();
-        let may_be_moved = !facts.has_scope && self.numbers_are_of_machine;
+        let may_be_moved = !facts.has_scope && self.container.is_none();
         (cgroup.is_in(&facts.unit) || may_be_moved).then_some((leader, cgroup))
     }
 
     /// Whether a login of utmp is alive and belongs to no session or user that logind knows.
-    fn is_outside_logind(&self, login: &Login, units: &[&[u8]]) -> bool {
-        let Some(process) = login.process.and_then(|pid| self.processes.get(pid)) else {
-            return false;
+    fn is_outside_logind(&self, login: &Login, sessions: &[Login]) -> bool {
+        let Some(pid) = login.process else { return false };
+        let seen = self.processes.get(pid).and_then(|process| self.processes.cgroup(process.pid));
+        let Some(cgroup) = seen else {
+            let is_known = || sessions.iter().any(|session| session.user == login.user);
+            return self.container.is_none() && is_hidden(pid) && !is_known();
         };
-        let cgroup = self.processes.cgroup(process.pid);
-        cgroup.is_some_and(|cgroup| {
-            cgroup.user_slice().is_none() && !units.iter().any(|unit| cgroup.is_in(unit))
-        })
+        // A container's processes are all in one group. LXC and systemd-nspawn have logins of their
+        // own, with an sshd in a group of its own.
+        let is_of_container = self.container.as_ref() == Some(&cgroup);
+        let mut facts = sessions.iter().filter_map(|session| session.logind.as_ref());
+        let is_known =
+            cgroup.user_slice().is_some() || facts.any(|facts| cgroup.is_in(&facts.unit));
+        !is_of_container && !is_known
     }
 
     fn row(&self, login: Login, process: &Process, cgroup: &Cgroup, extras: Extras) -> Row {
-        let uid = login.logind.as_ref().and_then(|facts| facts.uid);
-        let terminal = Terminal::find(&self.dev, &login.tty).filter(|found| found.is_of(uid));
-        // Terminals of a container have the same numbers as those of the host, because each devpts
-        // counts from 0. Its processes belong to no login of this user.
+        // Each devpts counts from 0, so terminals of a container have the numbers of those of the
+        // host. Its processes are in no slice of this user, unless he started it himself, without
+        // root: those of such a container count as his.
         let slice = cgroup.user_slice();
         let is_of_user = |process: &&Process| {
             slice.is_none()
                 || self.processes.cgroup(process.pid).is_some_and(|own| own.user_slice() == slice)
         };
+        let uid = login.logind.as_ref().and_then(|facts| facts.uid);
+        // utmp has no user's number.
+        let uid = uid.or(slice.map(|(_, uid)| uid));
+        let terminal = Terminal::find(&self.dev, &login.tty, uid);
         let on_terminal: Vec<&Process> = terminal
             .iter()
             .flat_map(|terminal| self.processes.on(terminal.number))
@@ -236,7 +227,13 @@ impl Host {
         } else {
             Vec::new()
         };
-        let idle = terminal.and_then(|terminal| terminal.used);
-        Row { idle: idle.and_then(|used| u64::try_from(self.now - used).ok()), login, cpu, what }
+        let idle = terminal.and_then(|terminal| terminal.idle(self.now));
+        Row { login, idle, cpu, what }
     }
+}
+
+/// Whether this is a process that `/proc` hides (`hidepid`), as the kernel allows no signal to it.
+fn is_hidden(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::PERM))
 }

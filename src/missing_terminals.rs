@@ -3,7 +3,7 @@
 //! time.
 
 use crate::{
-    builtin, log,
+    log,
     runner::Printed,
     session::{self, Origin},
     table::{self, Row, Table},
@@ -27,7 +27,7 @@ impl MissingTerminals {
         let Ok(installed) = table::read(installed) else { return };
         let without = installed.rows.iter().filter(|row| is_remote_without_terminal(row)).count();
         let is_builtin = installed.unlisted.is_some();
-        if is_builtin || without <= self.compared || !builtin::reads_logind() {
+        if is_builtin || without <= self.compared {
             return;
         }
         self.compared = without;

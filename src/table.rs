@@ -17,7 +17,7 @@ pub mod login;
 mod procps;
 pub mod resolution;
 mod row;
-mod terminal;
+pub(crate) mod terminal;
 mod toybox;
 mod uutils;
 

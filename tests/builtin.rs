@@ -14,9 +14,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    fs,
+    fs::{self, File, FileTimes},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fd::OwnedFd,
+    process::getuid,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
 use what::{
@@ -163,4 +170,95 @@ fn each_session_is_as_the_machines_own_w_shows_it() {
         let theirs = fs::read(fixture(&format!("{system}.w"))).unwrap();
         assert_eq!(sorted(&printed(&root)), sorted(&theirs), "{system}");
     }
+}
+
+/// alice as utmp has her on Debian 12, on a terminal of this test, with this control group.
+struct Alice {
+    root: PathBuf,
+    terminal: PathBuf,
+    _master: OwnedFd,
+}
+
+impl Alice {
+    fn log_in(test: &str, cgroup: &str) -> Alice {
+        let root = root_of_utmp(test, "debian-12-systemd-252", "debian-12.utmp", "run/utmp");
+        fs::write(root.join("proc/88/cgroup"), cgroup).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let terminal = PathBuf::from(ptsname(&master, Vec::new()).unwrap().to_str().unwrap());
+        fs::create_dir_all(root.join("dev/pts")).unwrap();
+        symlink(&terminal, root.join("dev/pts/0")).unwrap();
+        Alice { root, terminal, _master: master }
+    }
+
+    /// Her idle time, if somebody typed at this moment.
+    fn idle(&self, typed: SystemTime) -> Option<u64> {
+        let times = FileTimes::new().set_accessed(typed);
+        File::open(&self.terminal).unwrap().set_times(times).unwrap();
+        let printed = printed(&self.root);
+        let table = table::read(&printed).unwrap();
+        let row = table.rows.iter().find(|row| row.tty == b"pts/0").unwrap();
+        assert_eq!(row.user, b"alice");
+        row.idle.map(|idle| idle.duration.as_secs())
+    }
+}
+
+#[test]
+fn an_odd_access_time_of_a_terminal_costs_its_idle_time_and_nothing_else() {
+    let alice = Alice::log_in("odd", "");
+    let seconds = Duration::from_secs;
+    let idle = alice.idle(SystemTime::now() - seconds(61)).unwrap();
+    assert!((61..=90).contains(&idle), "{idle}");
+    // Somebody types after the clock was read, or the clock was set back a little.
+    assert_eq!(alice.idle(SystemTime::now() + seconds(30)), Some(0));
+    // Every user can set these times of the own terminal.
+    assert_eq!(alice.idle(SystemTime::now() + seconds(1_000_000)), None);
+    assert_eq!(alice.idle(UNIX_EPOCH - seconds(2_000_000_000)), None);
+    assert_eq!(alice.idle(UNIX_EPOCH - seconds(9_000_000_000)), None);
+}
+
+#[test]
+fn a_terminal_of_another_user_is_not_that_of_a_login_in_utmp() {
+    let own = getuid().as_raw();
+    for (uid, is_own) in [(own, true), (own + 1, false)] {
+        let slice = format!("0::/user.slice/user-{uid}.slice/session-1.scope\n");
+        let alice = Alice::log_in(&format!("owner-{is_own}"), &slice);
+        assert_eq!(alice.idle(SystemTime::now()).is_some(), is_own, "{uid}");
+    }
+}
+
+#[test]
+fn utmps_is_read_where_the_boot_left_an_empty_utmp() {
+    let [system, utmps] = ["debian-12-systemd-252", "debian-12.utmps"];
+    let root = root_of_utmp("empty", system, utmps, "run/utmps/utmp");
+    let table = printed(&root);
+    for path in ["run/utmp", "var/run/utmp"] {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), "").unwrap();
+        assert_eq!(printed(&root).escape_ascii().to_string(), table.escape_ascii().to_string());
+    }
+}
+
+/// How many logins utmp has that logind lacks, where the process of one is in this control group.
+fn unlisted(root: &Path, cgroup: &str) -> Option<u64> {
+    fs::write(root.join("proc/88/cgroup"), cgroup).unwrap();
+    table::read(&printed(root)).unwrap().unlisted
+}
+
+#[test]
+fn a_login_that_only_utmp_has_is_believed_in_a_container_only_if_its_process_is_not_of_the_container()
+ {
+    let root = root("foreign", "debian-12-systemd-252");
+    fs::copy(fixture("debian-12.utmp"), root.join("run/utmp")).unwrap();
+    let namespace = root.join("proc/self/ns/pid");
+    fs::create_dir_all(namespace.parent().unwrap()).unwrap();
+    symlink("pid:[4026531836]", &namespace).unwrap();
+    let [container, sshd] = ["0::/\n", "0::/system.slice/ssh.service\n"];
+    fs::write(root.join("proc/self/cgroup"), container).unwrap();
+    assert_eq!([container, sshd].map(|cgroup| unlisted(&root, cgroup)), [Some(1); 2]);
+    fs::remove_file(&namespace).unwrap();
+    // The numbers of utmp are other processes here. But LXC and nspawn have an sshd of their own.
+    symlink("pid:[4026532001]", &namespace).unwrap();
+    assert_eq!([container, sshd].map(|cgroup| unlisted(&root, cgroup)), [Some(0), Some(1)]);
 }

@@ -204,8 +204,8 @@ fn open(folder: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
 
 /// The control groups of a process, as in `/proc/PID/cgroup`: lines such as
 /// `0::/user.slice/user-1000.slice/session-3.scope`.
-#[derive(Debug, Default)]
-pub(super) struct Cgroup(Vec<u8>);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cgroup(pub Vec<u8>);
 
 impl Cgroup {
     /// Whether one of the groups is in a unit of this name.
@@ -214,16 +214,16 @@ impl Cgroup {
         names.any(|name| name == unit)
     }
 
-    /// The group of the user whose login a process belongs to, with what is above it:
-    /// `0::/user.slice/user-1000.slice`.
-    pub(super) fn user_slice(&self) -> Option<&[u8]> {
+    /// The group of the user whose login a process belongs to, with what is above it
+    /// (`0::/user.slice/user-1000.slice`), and the user.
+    pub(super) fn user_slice(&self) -> Option<(&[u8], u32)> {
         self.0.split(|&byte| byte == b'\n').find_map(|line| {
             let mut end = 0;
             let mut names = line.split(|&byte| byte == b'/');
             names.find_map(|name| {
                 end += name.len() + 1;
-                let user = name.strip_prefix(b"user-")?.strip_suffix(b".slice")?;
-                (!user.is_empty() && user.iter().all(u8::is_ascii_digit)).then(|| &line[..end - 1])
+                let user = number(name.strip_prefix(b"user-")?.strip_suffix(b".slice")?)?;
+                Some((&line[..end - 1], user.try_into().ok()?))
             })
         })
     }
@@ -299,9 +299,11 @@ mod tests {
     fn the_slice_of_a_user_is_told_from_that_of_a_container() {
         let slice = |cgroup: &str| {
             let cgroup = Cgroup(cgroup.as_bytes().to_vec());
-            cgroup.user_slice().map(|slice| String::from_utf8_lossy(slice).into_owned())
+            cgroup
+                .user_slice()
+                .map(|(slice, uid)| (String::from_utf8_lossy(slice).into_owned(), uid))
         };
-        let of_user = Some("0::/user.slice/user-1000.slice".to_owned());
+        let of_user = Some(("0::/user.slice/user-1000.slice".to_owned(), 1000));
         for cgroup in [
             "0::/user.slice/user-1000.slice/session-3.scope\n",
             "0::/user.slice/user-1000.slice/user@1000.service/tmux-spawn-1.scope\n",
@@ -319,6 +321,8 @@ mod tests {
             "0::/system.slice/ssh.service\n",
             "0::/user-.slice/x",
             "0::/user-a1.slice",
+            "0::/user--1.slice",
+            "0::/user-4294967296.slice",
         ] {
             assert_eq!(slice(cgroup), None, "{cgroup}");
         }

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use crate::{calendar::MINUTE, table::terminal::is_terminal};
+
 /// The first major number of pseudo-terminals (`UNIX98_PTY_SLAVE_MAJOR`).
 const PTS: u32 = 136;
 
@@ -13,36 +15,39 @@ const PTS: u32 = 136;
 pub(super) struct Terminal {
     /// As in `/proc/PID/stat`.
     pub number: u32,
-    /// When somebody last typed, Unix seconds; `None` without a device.
-    pub used: Option<i64>,
     pub owner: Option<u32>,
-    is_pseudo: bool,
+    /// When somebody last typed, Unix seconds; `None` without a device.
+    used: Option<i64>,
 }
 
 impl Terminal {
-    /// `None` if this is no name of a terminal here.
-    pub(super) fn find(dev: &Path, name: &[u8]) -> Option<Terminal> {
-        let name = std::str::from_utf8(name)
-            .ok()
-            .filter(|name| !name.is_empty() && !name.contains(".."))?;
-        let minor = name.strip_prefix("pts/").and_then(|minor| minor.parse().ok());
-        let is_pseudo = minor.is_some();
-        match fs::metadata(dev.join(name)) {
-            Ok(device) if device.file_type().is_char_device() => Some(Terminal {
-                number: device.rdev() as u32,
-                used: Some(device.atime()),
-                owner: Some(device.uid()),
-                is_pseudo,
-            }),
-            _ => Some(Terminal { number: number(PTS, minor?), used: None, owner: None, is_pseudo }),
-        }
+    /// `None` if this is no name of a terminal here, or if the terminal is not this user's.
+    ///
+    /// sshd and terminal emulators give a pseudo-terminal to its user. If `/dev/pts` is that of a
+    /// container, the one with the same number there is another's. In a user namespace that does not
+    /// have this user, the owner of his own cannot be told either.
+    pub(super) fn find(dev: &Path, name: &[u8], uid: Option<u32>) -> Option<Terminal> {
+        // Whoever can choose a name must not choose a path.
+        let name = std::str::from_utf8(name).ok().filter(|name| is_terminal(name.as_bytes()))?;
+        let minor = name.strip_prefix("pts/").map(str::parse);
+        let device = fs::metadata(dev.join(name));
+        let Some(device) = device.ok().filter(|device| device.file_type().is_char_device()) else {
+            let number = number(PTS, minor?.ok()?);
+            return Some(Terminal { number, owner: None, used: None });
+        };
+        let (number, owner) = (device.rdev() as u32, device.uid());
+        let is_of_another = minor.is_some() && uid.is_some_and(|uid| uid != owner);
+        let used = Some(device.atime());
+        (!is_of_another).then_some(Terminal { number, owner: Some(owner), used })
     }
 
-    /// Whether it can be this user's. sshd and terminal emulators give a pseudo-terminal to its
-    /// user. If `/dev/pts` is that of a container, the one with the same number there is not his. In
-    /// a user namespace that does not have this user, the owner of his own cannot be told either.
-    pub(super) fn is_of(&self, uid: Option<u32>) -> bool {
-        !self.is_pseudo || self.owner.zip(uid).is_none_or(|(owner, uid)| owner == uid)
+    /// For how many seconds nobody has typed. `None` if it was last used at an impossible time,
+    /// because its user can set that time to any.
+    pub(super) fn idle(&self, now: i64) -> Option<u64> {
+        // It can have been used since the clock was read.
+        let possible = 0..=now.saturating_add(MINUTE);
+        let used = self.used.filter(|used| possible.contains(used))?;
+        u64::try_from((now - used).max(0)).ok()
     }
 }
 
@@ -51,100 +56,71 @@ fn number(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
-/// The kernel's list of terminals, `/proc/tty/drivers`.
-pub(super) struct Drivers(String);
-
-impl Drivers {
-    pub(super) fn read(root: &Path) -> Drivers {
-        Drivers(fs::read_to_string(root.join("proc/tty/drivers")).unwrap_or_default())
-    }
-
-    /// The name in `/dev` of the terminal with this number.
-    pub(super) fn name(&self, number: u32) -> Option<Vec<u8>> {
-        let major = (number >> 8) & 0xfff;
-        let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
-        let name = self.0.lines().find_map(|line| name(line, major, minor))?;
-        Some(name.into_bytes())
-    }
-}
-
-/// Reads a line: name, path, major number, minor numbers, type. `/dev/tty` stands for the consoles
-/// from `tty1` on, and for serial lines such as `/dev/ttyS` the first minor is line 0.
-fn name(line: &str, major: u32, minor: u32) -> Option<String> {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    let path = words.next()?.strip_prefix("/dev/")?;
-    let is_major = words.next()?.parse() == Ok(major);
-    let minors = words.next()?;
-    let (first, last) = minors.split_once('-').unwrap_or((minors, minors));
-    let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-    if !is_major || !(first..=last).contains(&minor) {
-        return None;
-    }
-    Some(match path {
-        _ if first == last => path.to_owned(),
-        "tty" => format!("tty{minor}"),
-        "pts" => format!("pts/{}", minor - first),
-        _ => format!("{path}{}", minor - first),
-    })
+/// The name in `/dev` of the pseudo-terminal with this number. `None` if it is another terminal.
+pub(super) fn pts(number: u32) -> Option<Vec<u8>> {
+    let major = (number >> 8) & 0xfff;
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    (major == PTS).then(|| format!("pts/{minor}").into_bytes())
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{env, os::unix::fs::symlink, path::PathBuf, process};
+
     use super::*;
 
-    const DRIVERS: &str = "\
-/dev/tty             /dev/tty        5       0 system:/dev/tty
-/dev/console         /dev/console    5       1 system:console
-/dev/ptmx            /dev/ptmx       5       2 system
-/dev/vc/0            /dev/vc/0       4       0 system:vtmaster
-hvc                  /dev/hvc      229 0-7 system
-rfcomm               /dev/rfcomm   216 0-255 serial
-serial               /dev/ttyS       4 64-95 serial
-ttyAMA               /dev/ttyAMA   204 64-77 serial
-pty_slave            /dev/pts      136 0-1048575 pty:slave
-pty_master           /dev/ptm      128 0-1048575 pty:master
-unknown              /dev/tty        4 1-63 console
-";
-
     #[test]
-    fn terminals_are_named_as_in_dev() {
-        let drivers = Drivers(DRIVERS.to_owned());
-        for (major, minor, expected) in [
-            (136, 0, "pts/0"),
-            (136, 255, "pts/255"),
-            (136, 256, "pts/256"),
-            (136, 1_048_575, "pts/1048575"),
-            (4, 1, "tty1"),
-            (4, 63, "tty63"),
-            (4, 64, "ttyS0"),
-            (204, 65, "ttyAMA1"),
-            (229, 7, "hvc7"),
-            (5, 1, "console"),
-            (4, 0, "vc/0"),
-            (216, 3, "rfcomm3"),
-        ] {
-            let name = drivers.name(number(major, minor)).unwrap_or_default();
+    fn pseudo_terminals_are_named_as_in_dev() {
+        for (minor, expected) in
+            [(0, "pts/0"), (255, "pts/255"), (256, "pts/256"), (1_048_575, "pts/1048575")]
+        {
+            let name = pts(number(PTS, minor)).unwrap_or_default();
             assert_eq!(String::from_utf8_lossy(&name), expected);
         }
-        for (major, minor) in [(229, 8), (3, 0), (204, 63), (0, 0)] {
-            assert_eq!(drivers.name(number(major, minor)), None, "{major} {minor}");
+        for (major, minor) in [(4, 1), (4, 64), (135, 0), (137, 0), (0, 0)] {
+            assert_eq!(pts(number(major, minor)), None, "{major} {minor}");
         }
-        for line in
-            ["", "\n", "a", "a /dev/a", "a /dev/a 0", "a /dev/a 0 x", "a b 0 0", "a /dev/a 0 0-x"]
-        {
-            assert_eq!(Drivers(line.to_owned()).name(0), None, "{line}");
+    }
+
+    /// A folder in which a name is a link to a device that every system has. It is removed with this
+    /// value.
+    struct Dev(PathBuf);
+
+    impl Dev {
+        fn with(name: &str) -> Dev {
+            let dev = env::temp_dir().join(format!("{}-{}", process::id(), name.replace('/', "-")));
+            fs::create_dir_all(dev.join("pts")).unwrap();
+            symlink("/dev/null", dev.join(name)).unwrap();
+            Dev(dev)
+        }
+
+        fn number(&self, name: &str, uid: Option<u32>) -> Option<u32> {
+            Terminal::find(&self.0, name.as_bytes(), uid).map(|found| found.number)
+        }
+    }
+
+    impl Drop for Dev {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
         }
     }
 
     #[test]
     fn only_terminals_are_found() {
-        let dev = Path::new("/dev");
+        let dev = Dev::with("ttyS0");
+        assert_eq!(dev.number("ttyS0", None), Some(number(1, 3)));
         for name in [
             "",
-            "null/x",
+            "/dev/null",
+            "ttyS1",
+            "ttyS0/x",
             "../dev/null",
+            "./ttyS0",
+            "pts",
             "pts/x",
             "pts/-1",
+            "pts/99999999999",
             "seat0",
             "web console",
             ":0",
@@ -152,28 +128,38 @@ unknown              /dev/tty        4 1-63 console
             "\0",
             "pts/",
         ] {
-            assert!(Terminal::find(dev, name.as_bytes()).is_none(), "{name}");
+            assert_eq!(dev.number(name, None), None, "{name}");
         }
-        assert!(Terminal::find(dev, b"\xff").is_none());
-        let device = Terminal::find(dev, b"null");
-        assert_eq!(device.map(|found| (found.number, found.owner)), Some((number(1, 3), Some(0))));
+        assert!(Terminal::find(&dev.0, b"\xff", None).is_none());
     }
 
     #[test]
     fn without_a_device_a_pseudo_terminal_has_its_number_only() {
-        let found = Terminal::find(Path::new("/nowhere"), b"pts/256");
-        let facts = found.map(|found| (found.number, found.used, found.is_of(Some(1000))));
-        assert_eq!(facts, Some((number(136, 256), None, true)));
-        assert!(Terminal::find(Path::new("/nowhere"), b"tty1").is_none());
+        let found = Terminal::find(Path::new("/nowhere"), b"pts/256", Some(1000)).unwrap();
+        assert_eq!((found.number, found.owner, found.idle(1)), (number(136, 256), None, None));
+        assert!(Terminal::find(Path::new("/nowhere"), b"tty1", None).is_none());
     }
 
     #[test]
     fn a_pseudo_terminal_of_another_user_is_not_that_of_the_session() {
-        let terminal = |owner, is_pseudo| Terminal { number: 0, used: None, owner, is_pseudo };
-        assert!(terminal(Some(1000), true).is_of(Some(1000)));
-        assert!(!terminal(Some(0), true).is_of(Some(1000)));
+        let dev = Dev::with("pts/0");
+        let owner = fs::metadata("/dev/null").unwrap().uid();
+        assert!(dev.number("pts/0", Some(owner)).is_some());
+        assert_eq!(dev.number("pts/0", Some(owner + 1)), None);
+        assert!(dev.number("pts/0", None).is_some());
         // The console of a display server is root's.
-        assert!(terminal(Some(0), false).is_of(Some(1000)));
-        assert!(terminal(Some(0), true).is_of(None));
+        let dev = Dev::with("tty7");
+        assert!(dev.number("tty7", Some(owner + 1)).is_some());
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_no_idle_time() {
+        let idle = |used| Terminal { number: 0, owner: None, used: Some(used) }.idle(1000);
+        for (used, seconds) in [(1000, 0), (999, 1), (0, 1000), (1001, 0), (1060, 0)] {
+            assert_eq!(idle(used), Some(seconds), "{used}");
+        }
+        for used in [-1, -9_000_000_000, i64::MIN, 1061, i64::MAX] {
+            assert_eq!(idle(used), None, "{used}");
+        }
     }
 }

@@ -9,7 +9,7 @@
 /// Whether this is a name of a terminal on Linux: the virtual and serial lines `tty…`,
 /// pseudo-terminals, serial lines over Bluetooth (`rfcomm…`), and the consoles of hypervisors and containers that systemd starts a login on.
 /// procps cuts the name to 8 bytes.
-pub(super) fn is_terminal(name: &[u8]) -> bool {
+pub(crate) fn is_terminal(name: &[u8]) -> bool {
     const NUMBERED: [&[u8]; 8] =
         [b"pts/", b"hvc", b"hvsi", b"xvc", b"vc/", b"tts/", b"rfcomm", b"sclp_line"];
     const NAMED: [&[u8]; 3] = [b"tty", b"lxc/", b"3270/"];

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::Write,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -94,20 +95,28 @@ fn started_through_the_dynamic_linker_it_says_that_it_cannot_find_itself() {
     assert!(log.contains("started through") && log.contains(linker), "{log}");
 }
 
-/// Runs both on the same logins: procps and the built-in one. `logins` is for `logged_in.py`.
-fn both(logins: &[[&str; 4]]) -> [Vec<u8>; 2] {
+/// Runs a script, in which `$W` is the program, in a folder where these logins are in utmp. They are
+/// for `logged_in.py`, and one of them ends in "*".
+fn logged_in(logins: &[[&str; 4]], script: &str) -> PathBuf {
     let folder = folder();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/builtin/logged_in.py");
-    let run = format!(
-        "cd {}; export PROCPS_USERLEN=32 PROCPS_FROMLEN=256 COLUMNS=512 TZ=UTC0 LC_ALL=C
-         {PROGRAM} w --what >builtin; w -i >procps",
-        folder.display()
-    );
-    let mut python = Command::new("python3");
-    let mut python = python.args([script, "sh", "-c", &run]).stdin(Stdio::piped()).spawn().unwrap();
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/builtin/logged_in.py");
+    let script = format!("cd {}; W={PROGRAM}; {script}", folder.display());
+    let mut command = Command::new("python3");
+    let mut running =
+        command.args([python, "sh", "-ec", &script]).stdin(Stdio::piped()).spawn().unwrap();
     let lines: String = logins.iter().map(|login| format!("{}\n", login.join("\t"))).collect();
-    python.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    assert!(python.wait().unwrap().success());
+    running.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(running.wait().unwrap().success());
+    folder
+}
+
+/// Runs both on the same logins: procps and the built-in one.
+fn both(logins: &[[&str; 4]]) -> [Vec<u8>; 2] {
+    let folder = logged_in(
+        logins,
+        "export PROCPS_USERLEN=32 PROCPS_FROMLEN=256 COLUMNS=512 TZ=UTC0 LC_ALL=C
+         $W w --what >builtin; w -i >procps",
+    );
     ["procps", "builtin"].map(|file| fs::read(folder.join(file)).unwrap())
 }
 
@@ -178,6 +187,74 @@ fn it_differs_from_procps_only_where_procps_is_wrong() {
     assert_eq!((find(&procps, "unknown"), find(&builtin, "unknown").is_some()), (None, true));
     // Both show 32 bytes, which is what utmp has room for.
     assert!(find(&procps, long).is_some() && find(&builtin, long).is_some());
+}
+
+#[test]
+#[ignore = "needs root and Debian's procps and python3"]
+fn on_a_terminal_the_table_has_its_tabs_and_other_control_characters_are_visible() {
+    let logins = [["alice*", "ws\u{202e}.example.com", "", MINUTE]];
+    let folder = logged_in(&logins, "$W w >piped; script -qec \"$W w\" /dev/null >shown");
+    let [piped, shown] = ["piped", "shown"]
+        .map(|file| fs::read_to_string(folder.join(file)).unwrap().replace("\r\n", "\n"));
+    assert_eq!(shown, piped.replace('\u{202e}', r"\u{202e}"));
+    assert!(table::read(shown.as_bytes()).is_ok_and(|table| table.rows.len() == 1), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root and Debian's procps and python3"]
+fn no_user_blinds_the_exporter_with_the_times_of_a_terminal() {
+    let folder = logged_in(
+        &[["alice*", "", "203.0.113.7", MINUTE], ["bob", "", "203.0.113.8", MINUTE]],
+        "touch -a -d @-9000000000 /dev/$($W w | grep ^alice | cut -f 2)
+         $W --once --w.command builtin >metrics",
+    );
+    let metrics = fs::read_to_string(folder.join("metrics")).unwrap();
+    assert!(samples(&metrics, "up")[0].ends_with(" 1"), "{metrics}");
+    assert_eq!(samples(&metrics, "each_session_currently_active").len(), 2, "{metrics}");
+    let idle = samples(&metrics, "each_session_idle_seconds");
+    assert!(idle.len() == 1 && idle[0].contains("bob"), "{metrics}");
+}
+
+#[test]
+#[ignore = "needs root and Linux namespaces"]
+fn a_login_that_only_utmp_has_is_noticed_also_if_its_process_is_hidden() {
+    // In another PID namespace, utmp's numbers say nothing.
+    if fs::read_link("/proc/self/ns/pid").unwrap() != Path::new("pid:[4026531836]") {
+        return;
+    }
+    let record = folder().join("utmp");
+    let recorded = |user: &str| {
+        let mut record = [0; 384];
+        let fields: [(usize, &[u8]); 5] = [
+            (0, &7i16.to_ne_bytes()),
+            (4, &std::process::id().to_ne_bytes()),
+            (8, b"pts/7"),
+            (44, user.as_bytes()),
+            (340, &1_795_478_400i32.to_ne_bytes()),
+        ];
+        for (at, bytes) in fields {
+            record[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        record
+    };
+    let alice = "UID=1000\nUSER=alice\nSTATE=active\nCLASS=user\nREALTIME=1795478400123456\n";
+    for (user, seen) in [("bob", " 0"), ("alice", " 1")] {
+        fs::write(&record, recorded(user)).unwrap();
+        let script = format!(
+            "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/sessions && cp {PROGRAM} /run/exporter
+             cp {} /run/utmp && printf '{alice}' >/run/systemd/sessions/1
+             mount -t proc -o hidepid=2 proc /proc
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups \\
+                 /run/exporter --once --w.command builtin",
+            record.display()
+        );
+        let mut unshare = without_variables(Command::new("unshare"));
+        let output = unshare.args(["--mount", "sh", "-ec", &script]).output().unwrap();
+        let metrics = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{metrics}");
+        let records = samples(&metrics, "session_source_visible{source=\"login_records\"}");
+        assert!(records.len() == 1 && records[0].ends_with(seen), "{user}: {metrics}");
+    }
 }
 
 #[test]
