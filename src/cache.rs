@@ -1,8 +1,9 @@
-//! Keeps the last result until it is older than the scrape interval.
+//! Keeps the last result until it is older than the scrape interval, also by time that the machine
+//! slept.
 
 use std::time::{Duration, Instant};
 
-use crate::{answers::Answers, snapshot::Snapshot};
+use crate::{answers::Answers, clock::Moment, snapshot::Snapshot};
 
 /// The last result.
 pub struct Cache {
@@ -18,10 +19,11 @@ impl Cache {
 
     /// The last result, if it may answer a request that was read at this time: it is younger than
     /// the interval, or newer than the request.
-    pub fn fresh(&self, read_at: Instant, now: Instant) -> Option<&Answers> {
+    pub fn fresh(&self, read_at: Instant, now: Moment) -> Option<&Answers> {
         self.latest.as_ref().filter(|latest| {
-            let ended = latest.snapshot.ended.instant;
-            ended > read_at || now.saturating_duration_since(ended) < self.interval
+            let ended = latest.snapshot.ended;
+            let age = now.since_boot.saturating_sub(ended.since_boot);
+            ended.instant > read_at || age < self.interval
         })
     }
 
@@ -40,36 +42,53 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Moment, collector::Collector, metrics::Options, session::CommandShown};
+    use crate::{clock, collector::Collector, metrics::Options, session::CommandShown};
 
     /// A cache with the result of a run that ended at a moment.
-    fn cache(interval: Duration) -> (Cache, Instant) {
-        let ended = Moment { instant: Instant::now(), unix: Duration::from_secs(1_000_000) };
+    fn cache(interval: Duration) -> (Cache, Moment) {
+        let ended = clock::system();
         let options =
             Options { prefix: String::new(), timestamps: false, command: CommandShown::None };
         let header = b"USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT\n";
         let mut cache = Cache::new(interval);
         cache.keep(Collector::new(ended, options).ended(ended, Ok(header.to_vec())));
-        (cache, ended.instant)
+        (cache, ended)
+    }
+
+    /// A moment later, while the machine was awake.
+    fn after(moment: Moment, time: Duration) -> Moment {
+        let Moment { instant, since_boot, unix } = moment;
+        Moment { instant: instant + time, since_boot: since_boot + time, unix: unix + time }
     }
 
     #[test]
     fn a_result_is_fresh_until_the_interval_is_over() {
         let interval = Duration::from_secs(5);
         let (mut cache, ended) = cache(interval);
-        let now = ended + interval - Duration::from_millis(1);
-        assert!(cache.fresh(now, now).is_some());
-        let now = ended + interval;
-        assert!(cache.fresh(now, now).is_none());
+        let now = after(ended, interval - Duration::from_millis(1));
+        assert!(cache.fresh(now.instant, now).is_some());
+        let now = after(ended, interval);
+        assert!(cache.fresh(now.instant, now).is_none());
         cache.clear();
-        assert!(cache.fresh(ended, ended).is_none());
+        assert!(cache.fresh(ended.instant, ended).is_none());
+    }
+
+    #[test]
+    fn a_result_grows_old_while_the_machine_sleeps() {
+        let (cache, ended) = cache(Duration::from_secs(5));
+        let second = after(ended, Duration::from_secs(1));
+        let slept = Duration::from_secs(3600);
+        let woken = Moment { since_boot: second.since_boot + slept, ..second };
+        assert!(cache.fresh(second.instant, second).is_some());
+        assert!(cache.fresh(woken.instant, woken).is_none());
     }
 
     #[test]
     fn with_an_interval_of_zero_only_requests_from_before_the_end_of_the_run_share_it() {
         let (cache, ended) = cache(Duration::ZERO);
         let second = Duration::from_secs(1);
-        assert!(cache.fresh(ended - second, ended + second).is_some());
-        assert!(cache.fresh(ended + second, ended + second).is_none());
+        let later = after(ended, second);
+        assert!(cache.fresh(ended.instant - second, later).is_some());
+        assert!(cache.fresh(later.instant, later).is_none());
     }
 }

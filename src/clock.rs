@@ -3,13 +3,17 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::calendar::Span;
 
-/// One moment, read from both clocks.
+/// One moment, read from all clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Monotonic: for ages and durations.
+    /// Monotonic: for durations. It stands still while the machine sleeps.
     pub instant: Instant,
+    /// Time since the machine started, also while it slept: for ages.
+    pub since_boot: Duration,
     /// Time since the Unix epoch; 0 if the clock is set to an earlier time.
     pub unix: Duration,
 }
@@ -25,6 +29,7 @@ impl Moment {
 pub fn system() -> Moment {
     Moment {
         instant: Instant::now(),
+        since_boot: clock_gettime(ClockId::Boottime).try_into().unwrap_or_default(),
         unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
     }
 }

@@ -1,7 +1,7 @@
 //! Makes a result of what `w` printed: reads its table, finds the sessions, counts the run, and
 //! logs what changed. Other modules run `w`.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use anyhow::anyhow;
 
@@ -27,6 +27,8 @@ pub struct Collector {
     look: Option<Look>,
     /// When the current run began.
     began: Moment,
+    /// How long the last run took.
+    took: Option<Duration>,
     runs: [u64; 4],
     last_success: Option<Moment>,
     /// The runs since the last one that gave a table.
@@ -41,6 +43,7 @@ impl Collector {
             options,
             look: None,
             began: now,
+            took: None,
             runs: [0; 4],
             last_success: None,
             failed_runs: 0,
@@ -62,6 +65,7 @@ impl Collector {
 
     /// The result, good or bad, of the run that has ended now.
     pub fn ended(&mut self, now: Moment, printed: Printed) -> Snapshot {
+        self.took = Some(now.instant.saturating_duration_since(self.began.instant));
         let result = printed.and_then(|printed| {
             let unreadable = |error| Failure { kind: FailureKind::Unreadable, error };
             let table = table::read(&printed).map_err(unreadable)?;
@@ -115,12 +119,33 @@ impl Collector {
 
     fn snapshot(&self, ended: Moment, result: Result<Listing, Failure>) -> Snapshot {
         Snapshot {
-            began: self.began,
             ended,
+            took: self.took,
             result,
             runs: self.runs,
             last_success: self.last_success,
             process: ProcessUse::read(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::CommandShown;
+
+    #[test]
+    fn an_answer_during_a_run_tells_how_long_the_last_one_took() {
+        let options =
+            Options { prefix: String::new(), timestamps: false, command: CommandShown::None };
+        let start = clock::system();
+        let second =
+            |second| Moment { instant: start.instant + Duration::from_secs(second), ..start };
+        let mut collector = Collector::new(start, options);
+        assert_eq!(collector.answered_early(second(2)).took, None);
+        assert_eq!(collector.ended(second(3), Ok(Vec::new())).took, Some(Duration::from_secs(3)));
+        collector.begin(second(10));
+        assert_eq!(collector.answered_early(second(11)).took, Some(Duration::from_secs(3)));
+        assert_eq!(collector.ended(second(15), Ok(Vec::new())).took, Some(Duration::from_secs(5)));
     }
 }

@@ -209,7 +209,7 @@ impl Exporter {
         let Some(route) = self.site.route(request.path()) else {
             return request.respond(not_found());
         };
-        if let Some(answers) = self.cache.fresh(request.question().read_at, Instant::now()) {
+        if let Some(answers) = self.cache.fresh(request.question().read_at, clock::system()) {
             return self.site.answer(route, request, answers);
         }
         if self.waiting.is_none() {

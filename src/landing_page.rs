@@ -257,12 +257,13 @@ impl std::fmt::Display for Escaped<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Instant;
-
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::visibility::{LoginRecords, Place};
+    use crate::{
+        clock,
+        visibility::{LoginRecords, Place},
+    };
 
     #[test]
     fn the_policy_allows_the_style_and_no_other() {
@@ -390,7 +391,7 @@ mod tests {
         let settings = Settings { host, endpoint, interval, command: CommandShown::None };
         let unix = Duration::from_secs(1_795_479_356);
         let mut page = String::new();
-        put_end(&mut page, Moment { unix, instant: Instant::now() }, &settings);
+        put_end(&mut page, Moment { unix, ..clock::system() }, &settings);
         page
     }
 

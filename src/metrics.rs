@@ -235,10 +235,11 @@ impl Writer<'_> {
                 }
             },
         );
-        let took = snapshot.ended.instant.saturating_duration_since(snapshot.began.instant);
-        self.of_run("w_duration_seconds", "Duration of the last run of w.", |family| {
-            family.sample(&Labels::new(&[]), seconds(took));
-        });
+        if let Some(took) = snapshot.took {
+            self.of_run("w_duration_seconds", "Duration of the last run of w.", |family| {
+                family.sample(&Labels::new(&[]), seconds(took));
+            });
+        }
         if let Some(success) = snapshot.last_success {
             self.own(
                 "w_last_success_timestamp_seconds",

@@ -1,5 +1,7 @@
 //! The result of one run of `w`, as plain data.
 
+use std::time::Duration;
+
 use crate::{
     clock::Moment, command::Failure, process_metrics::ProcessUse, session::Session,
     visibility::Visibility,
@@ -8,10 +10,11 @@ use crate::{
 /// The result of one run, which is served until the next run.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// When the run began.
-    pub began: Moment,
-    /// When it ended.
+    /// When the run ended.
     pub ended: Moment,
+    /// How long the last run that has ended took. It is an earlier one if the scraper could not
+    /// wait for the end of this one.
+    pub took: Option<Duration>,
     /// What it listed.
     pub result: Result<Listing, Failure>,
     /// Runs since start, by outcome, in the order of `Outcome::ALL`.

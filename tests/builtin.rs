@@ -17,7 +17,7 @@ use std::{
     fs::{self, File, FileTimes},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -29,7 +29,7 @@ use rustix::{
 use what::{
     builtin::{self, Extras},
     calendar::Span,
-    clock::Moment,
+    clock::{self, Moment},
     exposition::Format,
     metrics::{self, Options},
     session::{self, CommandShown},
@@ -78,7 +78,7 @@ fn printed(root: &Path) -> Vec<u8> {
 /// The metrics of the sessions of a table.
 fn answer(printed: &[u8]) -> String {
     let table = table::read(printed).unwrap();
-    let now = Moment { instant: Instant::now(), unix: Duration::from_secs(1_795_900_000) };
+    let now = Moment { unix: Duration::from_secs(1_795_900_000), ..clock::system() };
     let run = Span { began: 1_795_900_000, ended: 1_795_900_000 };
     let listing = Listing {
         sessions: session::of_table(&table, run, CommandShown::Full),
@@ -88,8 +88,8 @@ fn answer(printed: &[u8]) -> String {
         in_utc: table.is_in_utc(run),
     };
     let snapshot = Snapshot {
-        began: now,
         ended: now,
+        took: None,
         result: Ok(listing),
         runs: [0, 1, 0, 0],
         last_success: Some(now),

@@ -9,7 +9,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -17,7 +17,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use what::{
     calendar::Span,
-    clock::Moment,
+    clock::{self, Moment},
     collector::Collector,
     command::{Failure, FailureKind},
     exposition::Format,
@@ -88,7 +88,7 @@ impl Capture {
             0 => Ok(self.printed()),
             status => Err(Failure { kind: FailureKind::Failed, error: anyhow!("status {status}") }),
         };
-        let now = Moment { instant: Instant::now(), unix: Duration::from_secs(self.taken) };
+        let now = Moment { unix: Duration::from_secs(self.taken), ..clock::system() };
         let options =
             Options { prefix: "what".to_owned(), timestamps: false, command: CommandShown::Full };
         let snapshot = Collector::new(now, options.clone()).ended(now, printed);

@@ -3,12 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use openmetrics_parser::{
     MetricNumber, MetricsExposition, OpenMetricsValue, PrometheusValue, openmetrics, prometheus,
@@ -16,7 +11,7 @@ use openmetrics_parser::{
 use proptest::{collection::vec, prelude::*};
 use what::{
     calendar::Span,
-    clock::Moment,
+    clock::{self, Moment},
     exposition::Format,
     metrics::{self, Options},
     process_metrics::ProcessUse,
@@ -139,13 +134,12 @@ fn render(rows: Vec<Row>, format: Format) -> String {
     let sessions = session::of_table(&table, Span { began: 0, ended: 0 }, CommandShown::Full);
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
-    let (took, now) = (Duration::from_micros(4321), Instant::now());
     let unix = Duration::from_millis(1_795_479_356_789);
-    let (began, ended) = (Moment { instant: now, unix }, Moment { instant: now + took, unix });
+    let ended = Moment { unix, ..clock::system() };
     let users_reported = table.users_reported;
     let snapshot = Snapshot {
-        began,
         ended,
+        took: Some(Duration::from_micros(4321)),
         result: Ok(Listing {
             sessions,
             users_reported,

@@ -99,6 +99,8 @@ fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
     let cut = Answer::read_to_end(&mut hasty).body;
     assert!(began.elapsed() < promised(Duration::from_secs(1)), "{:?}", began.elapsed());
     assert!(cut.contains(DOWN), "{cut}");
+    // No run has ended yet.
+    assert!(!cut.contains("w_duration_seconds"), "{cut}");
     assert!(cut.contains("what_w_runs_total{outcome=\"timeout\"} 0\n"), "{cut}");
     assert!(!cut.contains("user="), "{cut}");
     go(&fake);

@@ -4,12 +4,12 @@
 
 #![no_main]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use what::{
     calendar::Span,
-    clock::Moment,
+    clock::{self, Moment},
     exposition::Format,
     metrics::{self, Options},
     session::{self, CommandShown},
@@ -44,11 +44,11 @@ fuzz_target!(|printed: &[u8]| {
     }
     let options =
         Options { prefix: "what".to_owned(), timestamps: true, command: CommandShown::Full };
-    let ended = Moment { instant: Instant::now(), unix: Duration::from_secs(1_795_479_356) };
+    let ended = Moment { unix: Duration::from_secs(1_795_479_356), ..clock::system() };
     let users_reported = table.users_reported;
     let snapshot = Snapshot {
-        began: ended,
         ended,
+        took: Some(Duration::ZERO),
         result: Ok(Listing {
             sessions,
             users_reported,

@@ -8,7 +8,7 @@ use std::{
 use what::{
     cache::Cache,
     cli::{self, Task},
-    clock::Moment,
+    clock::{self, Moment},
     collector::Collector,
     exposition::Format,
 };
@@ -40,11 +40,11 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
     let options = config.options();
     for change in [|unix: Duration| unix - HOUR, |unix| unix + HOUR, |_| Duration::ZERO] {
         let interval = Duration::from_secs(5);
-        let mut now = Moment { instant: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
+        let mut now = Moment { unix: Duration::from_secs(1_790_000_000), ..clock::system() };
         let mut collector = Collector::new(now, options.clone());
         let mut cache = Cache::new(interval);
         for _ in 0..3 {
-            assert!(cache.fresh(now.instant, now.instant).is_none());
+            assert!(cache.fresh(now.instant, now).is_none());
             collector.begin(now);
             now = after(now, Duration::from_millis(20));
             now.unix = change(now.unix);
@@ -56,14 +56,15 @@ fn the_cache_expires_by_elapsed_time_whatever_the_clock_says() {
             none_negative(&metrics);
             now = after(now, interval - Duration::from_millis(1));
             now.unix = change(now.unix);
-            assert!(cache.fresh(now.instant, now.instant).is_some());
+            assert!(cache.fresh(now.instant, now).is_some());
             now = after(now, Duration::from_millis(1));
         }
     }
 }
 
 fn after(moment: Moment, time: Duration) -> Moment {
-    Moment { instant: moment.instant + time, unix: moment.unix + time }
+    let Moment { instant, since_boot, unix } = moment;
+    Moment { instant: instant + time, since_boot: since_boot + time, unix: unix + time }
 }
 
 /// libfaketime shifts the time of day for the program, and leaves the monotonic clock alone.
