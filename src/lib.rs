@@ -1,5 +1,5 @@
-//! Serves who is logged in as Prometheus metrics. A scrape runs `w`, reads its table, and renders
-//! it as metrics.
+//! Exposes logged-in users as Prometheus metrics. A scrape runs `w`, reads its table, and renders it
+//! as metrics.
 //!
 //! The path of a request:
 //!

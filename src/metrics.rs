@@ -107,14 +107,14 @@ impl Writer<'_> {
             "Number of sessions with these labels, usually 1.",
             |same| Some(same.len() as f64),
         );
-        let help = "Login time, as exactly as w tells it: the minute, later the hour, then the day; the built-in w tells the second. The latest if several sessions share all labels.";
+        let help = "Login time, as precisely as w shows it: the minute, later the hour, then the day; the built-in w shows the second. The latest if several sessions share all labels.";
         self.each(groups, "each_session_login_timestamp_seconds", help, |same| {
             same.iter()
                 .filter_map(|session| session.login)
                 .map(|login| login.unix as f64)
                 .reduce(f64::max)
         });
-        let help = "Time since the terminal was last used, as exactly as w tells it. The smallest if several sessions share all labels.";
+        let help = "Time since the terminal was last used, as precisely as w shows it. The smallest if several sessions share all labels.";
         self.each(groups, "each_session_idle_seconds", help, |same| {
             let idle =
                 same.iter().filter_map(|session| session.idle).map(|idle| idle.duration).min();

@@ -174,7 +174,7 @@ impl Rules {
         demands.extend((!users.is_empty()).then_some("basic_auth_users"));
         ensure!(
             !demands.is_empty(),
-            "expected tls_server_config or basic_auth_users; without them, it demands nothing"
+            "expected tls_server_config or basic_auth_users; without them, it requires nothing"
         );
         let passwords = Arc::new(before.with_users(&users)?);
         Ok(Rules { tls, passwords, fields, demands })

@@ -29,7 +29,7 @@ pub(super) struct Client {
     pub state: State,
     /// When the state began. A first request begins with the connection.
     pub since: Instant,
-    /// Whether it has ended its sending. It may still wait for its answer.
+    /// Whether it has closed its sending side. It may still wait for its answer.
     pub has_ended: bool,
     /// Whether it was looked at at least once. Its request may have arrived with the connection.
     was_served: bool,

@@ -16,7 +16,7 @@ pub(super) struct Connection {
 /// What decides whether a waiting request gives way to another one.
 pub(super) struct Waiting {
     pub network: IpAddr,
-    /// Whether the client has ended its sending, so that it may be gone.
+    /// Whether the client has closed its sending side, so that it may be gone.
     pub has_ended: bool,
     pub since: Instant,
 }
@@ -32,7 +32,7 @@ pub(super) fn first_to_close(connections: &[Connection]) -> Option<usize> {
     (0..connections.len()).min_by_key(key)
 }
 
-/// Which request gives its place to a new one: one whose client has ended its sending, or one of
+/// Which request gives its place to a new one: one whose client has closed its sending side, or one of
 /// the network with the most requests, if that has at least two more than the network of the new
 /// one. Of several, the youngest.
 pub(super) fn first_to_yield(waiting: &[Waiting], new: &Waiting) -> Option<usize> {

@@ -189,7 +189,7 @@ fn a_file_that_demands_nothing_is_refused() {
     ] {
         assert_eq!(
             complaint(web),
-            "expected tls_server_config or basic_auth_users; without them, it demands nothing",
+            "expected tls_server_config or basic_auth_users; without them, it requires nothing",
             "{web}"
         );
     }
