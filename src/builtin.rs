@@ -57,8 +57,8 @@ struct Login {
     began: u64,
     /// The process that logged the user in.
     process: Option<u32>,
-    /// What only logind knows.
-    logind: Option<logind::Facts>,
+    /// What only logind knows; nothing from utmp.
+    logind: logind::Facts,
 }
 
 /// One row of the table.
@@ -178,7 +178,7 @@ impl Host {
     /// The process that logged in, and its control group; `None` if it cannot be seen. In another
     /// PID namespace its number is another process, which is not in the session's control group.
     fn leader(&self, session: &Login) -> Option<(&Process, Cgroup)> {
-        let facts = session.logind.as_ref()?;
+        let facts = &session.logind;
         let leader = self.processes.get(session.process?)?;
         let cgroup = self.processes.cgroup(leader.pid).unwrap_or_default();
         let may_be_moved = !facts.has_scope && self.container.is_none();
@@ -196,9 +196,8 @@ impl Host {
         // A container's processes are all in one group. LXC and systemd-nspawn have logins of their
         // own, with an sshd in a group of its own.
         let is_of_container = self.container.as_ref() == Some(&cgroup);
-        let mut facts = sessions.iter().filter_map(|session| session.logind.as_ref());
-        let is_known =
-            cgroup.user_slice().is_some() || facts.any(|facts| cgroup.is_in(&facts.unit));
+        let is_known = cgroup.user_slice().is_some()
+            || sessions.iter().any(|session| cgroup.is_in(&session.logind.unit));
         !is_of_container && !is_known
     }
 
@@ -211,9 +210,8 @@ impl Host {
             slice.is_none()
                 || self.processes.cgroup(process.pid).is_some_and(|own| own.user_slice() == slice)
         };
-        let uid = login.logind.as_ref().and_then(|facts| facts.uid);
         // utmp has no user's number.
-        let uid = uid.or(slice.map(|(_, uid)| uid));
+        let uid = login.logind.uid.or(slice.map(|(_, uid)| uid));
         let terminal = Terminal::find(&self.dev, &login.tty, uid);
         let on_terminal: Vec<&Process> = terminal
             .iter()

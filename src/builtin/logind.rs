@@ -8,6 +8,11 @@
 //! |---|---|
 //! | to 257 | as they are; REMOTE_HOST and SERVICE with C's escapes (`cescape`) |
 //! | 258 on | in double quotes where a shell needs them, with a backslash before `"`, `\`, `` ` `` and `$`; a line feed can stand between the quotes |
+//!
+//! To 257, DISPLAY is as it is too, and the user of a session can set it to any text (`SetDisplay`):
+//! `x\nSTATE=closing`, a quote that nothing closes, megabytes. logind writes UID, USER, STATE, REMOTE,
+//! TYPE, CLASS and SCOPE before it, and LEADER and REALTIME behind it. So such a user can only add
+//! what logind has not written of this session: its terminal, seat, address or service.
 
 use std::{
     fs::{self, ReadDir},
@@ -22,8 +27,8 @@ use super::Login;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub uid: Option<u32>,
-    /// Whether the user is at another host; `None` if logind does not say.
-    pub remote: Option<bool>,
+    /// `1` if the user is at another host, else `0`.
+    pub remote: Vec<u8>,
     pub class: Vec<u8>,
     pub kind: Vec<u8>,
     pub service: Vec<u8>,
@@ -51,9 +56,20 @@ pub(super) fn read(entries: ReadDir) -> Result<Vec<Login>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file.with_context(|| format!("{} can't be read", path.display()))?,
         };
-        sessions.extend(session(id, &file).with_context(|| path.display().to_string())?);
+        sessions.extend(session(id, &ends(file)).with_context(|| path.display().to_string())?);
     }
     Ok(sessions)
+}
+
+/// logind's own values take less at both ends of a file. Between them, DISPLAY can have any length.
+const END: usize = 8 * 1024;
+
+/// The file, or if it is longer than logind makes one, both its ends.
+fn ends(file: Vec<u8>) -> Vec<u8> {
+    if file.len() <= 2 * END {
+        return file;
+    }
+    [&file[..END], b"\n", &file[file.len() - END..]].concat()
 }
 
 /// Reads a file. `None` if it is no session of a user, or is closing: its first process has ended,
@@ -67,10 +83,10 @@ fn session(id: &[u8], file: &[u8]) -> Result<Option<Login>> {
     let scope = values.get("SCOPE");
     let facts = Facts {
         uid: values.number("UID")?,
-        remote: values.number::<u8>("REMOTE")?.map(|remote| remote != 0),
+        remote: values.text("REMOTE"),
         class: class.to_vec(),
         kind: values.text("TYPE"),
-        service: values.escaped("SERVICE"),
+        service: values.text("SERVICE"),
         seat: values.text("SEAT"),
         unit: scope.unwrap_or(id).to_vec(),
         has_scope: scope.is_some(),
@@ -79,68 +95,51 @@ fn session(id: &[u8], file: &[u8]) -> Result<Option<Login>> {
     Ok(Some(Login {
         user: values.get("USER").context("it has no USER")?.to_vec(),
         tty: values.text("TTY"),
-        from: values.escaped("REMOTE_HOST"),
+        from: values.text("REMOTE_HOST"),
         began: microseconds / 1_000_000,
         process: values.number("LEADER")?,
-        logind: Some(facts),
+        logind: facts,
     }))
 }
 
 /// The names and values of a file.
-struct Values<'a>(Vec<Value<'a>>);
-
-struct Value<'a> {
-    name: &'a [u8],
-    text: Vec<u8>,
-    is_quoted: bool,
-}
+struct Values<'a>(Vec<(&'a [u8], Vec<u8>)>);
 
 impl<'a> Values<'a> {
     fn read(mut file: &'a [u8]) -> Result<Values<'a>> {
-        let mut values: Vec<Value> = Vec::new();
+        let mut values = Vec::new();
         while !file.is_empty() {
             let end =
                 file.iter().position(|byte| matches!(byte, b'=' | b'\n')).unwrap_or(file.len());
             let (name, rest) = file.split_at(end);
-            let Some(rest) = rest.strip_prefix(b"=") else {
+            let Some(value) = rest.strip_prefix(b"=") else {
                 // The comment at the top.
                 file = rest.get(1..).unwrap_or_default();
                 continue;
             };
-            let (text, rest) = match rest.strip_prefix(b"\"") {
-                Some(quoted) => unquote(quoted).with_context(|| cut_off(name))?,
-                None => until_line_feed(rest).with_context(|| cut_off(name))?,
-            };
-            if values.iter().any(|value| value.name == name) {
-                bail!("it has {} twice", name.escape_ascii());
-            }
-            let is_quoted = file.get(end + 1) == Some(&b'"');
-            values.push(Value { name, text, is_quoted });
+            // A quote that nothing closes is part of the value.
+            let quoted = value.strip_prefix(b"\"").and_then(unquote);
+            let (text, rest) = quoted
+                .or_else(|| until_line_feed(name, value))
+                .with_context(|| format!("it is cut off in {}", name.escape_ascii()))?;
+            values.push((name, text));
             file = rest;
+        }
+        // Of two equal names, the first counts up to DISPLAY, and the last behind it.
+        if let Some(display) = values.iter().position(|(name, _)| *name == b"DISPLAY") {
+            values[display..].reverse();
         }
         Ok(Values(values))
     }
 
-    fn find(&self, name: &str) -> Option<&Value<'a>> {
-        self.0.iter().find(|value| value.name == name.as_bytes() && !value.text.is_empty())
-    }
-
     /// A value that is there and not empty.
     fn get(&self, name: &str) -> Option<&[u8]> {
-        self.find(name).map(|value| value.text.as_slice())
+        let value = self.0.iter().find(|(other, _)| *other == name.as_bytes());
+        value.map(|(_, text)| text.as_slice()).filter(|text| !text.is_empty())
     }
 
     fn text(&self, name: &str) -> Vec<u8> {
         self.get(name).unwrap_or_default().to_vec()
-    }
-
-    /// One of those that versions before 258 write with C's escapes.
-    fn escaped(&self, name: &str) -> Vec<u8> {
-        match self.find(name) {
-            Some(value) if !value.is_quoted => unescape(&value.text),
-            Some(value) => value.text.clone(),
-            None => Vec::new(),
-        }
     }
 
     fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>> {
@@ -153,14 +152,12 @@ impl<'a> Values<'a> {
     }
 }
 
-fn cut_off(name: &[u8]) -> String {
-    format!("it is cut off in {}", name.escape_ascii())
-}
-
 /// A value without quotes, and what follows its line feed.
-fn until_line_feed(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+fn until_line_feed<'a>(name: &[u8], text: &'a [u8]) -> Option<(Vec<u8>, &'a [u8])> {
     let end = text.iter().position(|&byte| byte == b'\n')?;
-    Some((text[..end].to_vec(), &text[end + 1..]))
+    let (value, rest) = (&text[..end], &text[end + 1..]);
+    let is_escaped = matches!(name, b"REMOTE_HOST" | b"SERVICE");
+    Some((if is_escaped { unescape(value) } else { value.to_vec() }, rest))
 }
 
 /// A value up to its closing quote, and what follows the line feed behind that.
@@ -198,13 +195,8 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 fn escape(text: &[u8]) -> Option<(u8, usize)> {
     let octal = |digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok();
     Some(match text.first()? {
-        b'a' => (7, 1),
-        b'b' => (8, 1),
-        b'f' => (12, 1),
-        b'n' => (b'\n', 1),
-        b'r' => (b'\r', 1),
-        b't' => (b'\t', 1),
-        b'v' => (11, 1),
+        // A control character, which is printed like this.
+        b'a' | b'b' | b'f' | b'n' | b'r' | b't' | b'v' => (b'?', 1),
         byte @ (b'\\' | b'"' | b'\'') => (*byte, 1),
         _ => (octal(text.get(..3)?)?, 3),
     })
@@ -255,16 +247,16 @@ MONOTONIC=12345678
             from: b"192.0.2.7".to_vec(),
             began: 1_795_478_400,
             process: Some(812),
-            logind: Some(Facts {
+            logind: Facts {
                 uid: Some(1000),
-                remote: Some(true),
+                remote: b"1".to_vec(),
                 class: b"user".to_vec(),
                 kind: b"tty".to_vec(),
                 service: b"sshd".to_vec(),
                 seat: Vec::new(),
                 unit: b"session-3.scope".to_vec(),
                 has_scope: true,
-            }),
+            },
         }
     }
 
@@ -309,7 +301,6 @@ MONOTONIC=12345678
             complaint(&FILE.replace("REALTIME=1795", "REALTIME=x1795")),
             "REALTIME is no number: x1795478400123456"
         );
-        assert_eq!(complaint(&format!("{FILE}USER=root\n")), "it has USER twice");
         assert_eq!(complaint(FILE.trim_end()), "it is cut off in MONOTONIC");
     }
 
@@ -319,7 +310,7 @@ MONOTONIC=12345678
         bare.process = None;
         bare.from.clear();
         let class = b"user".to_vec();
-        bare.logind = Some(Facts { class, unit: b"3".to_vec(), ..Facts::default() });
+        bare.logind = Facts { class, unit: b"3".to_vec(), ..Facts::default() };
         let file = "USER=alice\nCLASS=user\nREALTIME=1795478400123456\n";
         assert_eq!(read(file).unwrap(), Some(bare));
     }
@@ -332,8 +323,8 @@ MONOTONIC=12345678
         };
         for (value, is) in [
             (r"m\303\274nchen", "m\u{fc}nchen"),
-            (r"a\nUSER=root", "a\nUSER=root"),
-            (r#"\"\'\\\t"#, "\"'\\\t"),
+            (r"a\nUSER=root", "a?USER=root"),
+            (r#"\"\'\\\t"#, "\"'\\?"),
             (r"\9\40", r"\9\40"),
             (r"\", r"\"),
             (r#""a \"b\" \\ \$c \`d\` \n""#, r#"a "b" \ $c `d` \n"#),
@@ -348,6 +339,49 @@ MONOTONIC=12345678
         };
         assert_eq!(user(r"CORP\alice"), r"CORP\alice");
         assert_eq!(user(r#""CORP\\alice""#), r"CORP\alice");
+    }
+
+    /// The session with this text in DISPLAY, which stands behind SCOPE and before REMOTE_HOST.
+    fn with_display(display: &str) -> Option<Login> {
+        let before = "REMOTE_HOST=";
+        let file = FILE.replace(before, &format!("DISPLAY={display}\n{before}"));
+        session(b"3", &ends(file.into_bytes())).unwrap()
+    }
+
+    #[test]
+    fn with_display_a_user_hides_no_session_and_takes_no_other_name() {
+        let lines = [
+            "UID=0",
+            "USER=root",
+            "STATE=closing",
+            "REMOTE=0",
+            "TYPE=x11",
+            "CLASS=greeter",
+            "SCOPE=a",
+            "REMOTE_HOST=x",
+            "REMOTE_HOST=\"x",
+            "SERVICE=\"x\"",
+            "LEADER=x",
+            "REALTIME=x",
+            "=",
+            "x=\"",
+        ];
+        for line in lines {
+            for display in [format!("x\n{line}"), format!("\"\n{line}"), format!("\"x\"\n{line}")] {
+                assert_eq!(with_display(&display), Some(login()), "{display:?}");
+            }
+        }
+        for display in ["", ":0", "\"", "\"x", "\"x\"", "\\", "\"\\", "\n", "\n\n"] {
+            assert_eq!(with_display(display), Some(login()), "{display:?}");
+        }
+        for long in ["x", "\n", "=\n", "a=\"\n", "TYPE=x11\n", "SERVICE=\"\n"] {
+            assert_eq!(with_display(&long.repeat(1_000_000)), Some(login()), "{long:?}");
+        }
+        // What logind has not written.
+        let forged = with_display("x\nTTY=pts/7\nSEAT=seat0").unwrap();
+        assert_eq!((forged.tty, forged.logind.seat), (b"pts/7".to_vec(), b"seat0".to_vec()));
+        // Without it, the first counts.
+        assert_eq!(read(&format!("{FILE}USER=root\nREALTIME=x\n")).unwrap(), Some(login()));
     }
 
     #[test]
@@ -382,6 +416,19 @@ MONOTONIC=12345678
         #[test]
         fn no_bytes_make_it_panic(file in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = session(b"3", &file);
+        }
+
+        #[test]
+        fn no_display_forges_what_logind_writes(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("\n"), Just("\""), Just("="), Just("\\"), Just("x"), Just("STATE=closing\n"),
+                    Just("USER=root\n"), Just("LEADER=\""), Just("REALTIME=1"), Just("REMOTE_HOST="),
+                ],
+                0..30,
+            ),
+        ) {
+            prop_assert_eq!(with_display(&parts.concat()), Some(login()));
         }
 
         #[test]

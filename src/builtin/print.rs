@@ -1,6 +1,6 @@
 //! Writes the table, in the form that `table::builtin` reads.
 
-use super::Row;
+use super::{Row, logind};
 use crate::table::builtin::{HEADER, UNLISTED};
 
 /// The bytes of a row with names of usual length, to allocate once.
@@ -22,29 +22,27 @@ pub(super) fn table(rows: &[Row], unlisted: Option<usize>) -> Vec<u8> {
 fn print(text: &mut Vec<u8>, Row { login, idle, cpu, what }: &Row) {
     // As procps prints it.
     let from = if login.from.is_empty() { b"-" } else { login.from.as_slice() };
-    for field in [&login.user, &login.tty, from] {
+    let idle = idle.map_or_else(String::new, |seconds| seconds.to_string());
+    let cpu = cpu.map_or_else(String::new, |cpu| format!("{}.{:02}", cpu / 100, cpu % 100));
+    let logind::Facts { remote, class, kind, service, seat, .. } = &login.logind;
+    let (began, idle, cpu) = (login.began.to_string(), idle.as_bytes(), cpu.as_bytes());
+    let before: [&[u8]; 11] = [
+        &login.user,
+        &login.tty,
+        from,
+        began.as_bytes(),
+        idle,
+        cpu,
+        remote,
+        class,
+        kind,
+        service,
+        seat,
+    ];
+    for field in before {
         clean(text, field);
         text.push(b'\t');
     }
-    let idle = idle.map_or_else(String::new, |seconds| seconds.to_string());
-    let cpu = cpu.map_or_else(String::new, |cpu| format!("{}.{:02}", cpu / 100, cpu % 100));
-    text.extend(format!("{}\t{idle}\t{cpu}\t", login.began).as_bytes());
-    match &login.logind {
-        Some(facts) => {
-            let remote = match facts.remote {
-                Some(true) => "1",
-                Some(false) => "0",
-                None => "",
-            };
-            text.extend(remote.as_bytes());
-            for field in [&facts.class, &facts.kind, &facts.service, &facts.seat] {
-                text.push(b'\t');
-                clean(text, field);
-            }
-        }
-        None => text.extend(b"\t\t\t\t"),
-    }
-    text.push(b'\t');
     clean(text, what);
     text.push(b'\n');
 }
@@ -61,7 +59,7 @@ mod tests {
         *,
     };
 
-    fn row(user: &str, logind: Option<Facts>) -> Row {
+    fn row(user: &str, logind: Facts) -> Row {
         let login = Login {
             user: user.into(),
             tty: b"pts/3".to_vec(),
@@ -75,7 +73,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            remote: Some(true),
+            remote: b"1".to_vec(),
             class: b"user".to_vec(),
             kind: b"tty".to_vec(),
             service: b"sshd".to_vec(),
@@ -91,9 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_empty() {
-        let known = row("alice", Some(facts()));
-        let of_utmp = row("alice", None);
-        let bare = row("alice", Some(Facts::default()));
+        let known = row("alice", facts());
+        let of_utmp = row("alice", Facts::default());
+        let bare = row("alice", Facts::default());
         let hidden = Row { idle: None, cpu: None, what: Vec::new(), ..bare };
         assert_eq!(
             printed(&[known, of_utmp, hidden], None),
@@ -113,7 +111,7 @@ mod tests {
     #[test]
     fn no_name_forges_a_row() {
         let forged = "x\ty\nroot\r\x1b[2J\0\x7f";
-        let printed = printed(&[row(forged, None)], None);
+        let printed = printed(&[row(forged, Facts::default())], None);
         assert!(printed.starts_with("\nx?y?root??[2J??\tpts/3\t"), "{printed:?}");
         assert_eq!(printed.lines().count(), 2);
     }

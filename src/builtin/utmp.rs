@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::Login;
+use super::{Login, logind::Facts};
 
 const SIZES: [usize; 2] = [384, 400];
 /// `ut_type` of a login, and the largest of all types.
@@ -66,7 +66,7 @@ fn login(record: &[u8]) -> Option<Login> {
         from: from(address, host),
         began: began.try_into().unwrap_or(0),
         process: u32::try_from(i32::from_ne_bytes(array(record, 4))).ok(),
-        logind: None,
+        logind: Facts::default(),
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
             from: b"203.0.113.7".to_vec(),
             began: 1_795_478_400,
             process: Some(812),
-            logind: None,
+            logind: Facts::default(),
         }
     }
 
