@@ -96,7 +96,7 @@ fn leftovers(table: &Table) -> String {
     }
     let users = counted(table.users_reported.unwrap_or(0), "user");
     format!(
-        "w counts {users} but lists {}: it leaves out entries without a process (a killed sshd left them, or logind is still closing the session) \
+        "w counts {users} but lists {}: it leaves out entries without a process (left behind by a killed sshd, or logind is still closing the session) \
          and users that this system does not know (in a container, mount the host's /etc/passwd)",
         table.rows.len()
     )
