@@ -60,12 +60,15 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     let mallory = "s/alice    pts.5/mallory  pts\\/5/";
     let w = FakeW::new(&format!("sed \"s/00:16/$(date -u +%H:%M)/; {mallory}\" $TABLE"));
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
-    // A host where nobody is logged in, one where `w` fails, and one that answers only at first.
+    // A host where nobody is logged in, one where `w` fails, one that answers only at first, and one
+    // that cannot see who is logged in.
     let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
     let empty = Exporter::of(&empty, &[]);
     let failing = Exporter::of("false", &[]);
     let gone = Exporter::of(&w.command(), &["--metrics.command=name"]);
-    let addresses = [&exporter, &empty, &failing, &gone].map(|exporter| exporter.address.clone());
+    let [exporter_at, empty_at, failing_at, gone_at] =
+        [&exporter, &empty, &failing, &gone].map(|exporter| exporter.address.clone());
+    let addresses = [exporter_at, empty_at, failing_at, gone_at, answering(BLIND.to_owned())];
     let targets = [("127.0.0.1:9839", &*addresses.join("\", \""))];
     let prometheus = Prometheus::configured(&quick("prometheus/prometheus.yml", &targets));
     until("all hosts", || prometheus.query("what_up").len() == addresses.len());
@@ -83,6 +86,28 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     println!("{tables:#}");
     the_first_row_shows_alerts_and_unlisted_users(&tables, &addresses);
     the_other_tables_show_hosts_and_sessions(&tables, &addresses);
+}
+
+/// A host that does not see its session files: it lists nobody.
+const BLIND: &str = "what_up{version=\"1\"} 1
+what_session_source_visible{source=\"session_files\"} 0
+what_session_source_visible{source=\"login_records\"} 1
+what_sessions_currently_active{origin=\"local\"} 0
+what_sessions_currently_active{origin=\"remote\"} 0
+what_users_currently_active 0
+";
+
+/// The address of an exporter that gives this answer, for as long as the test lives.
+fn answering(metrics: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        listener.incoming().flatten().for_each(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{metrics}");
+        });
+    });
+    address
 }
 
 fn answers_to_every_panel(prometheus: &Prometheus) -> serde_json::Map<String, Value> {
@@ -138,7 +163,7 @@ fn every_other_query_returns_rows(prometheus: &Prometheus) {
     }
 }
 
-fn the_first_row_shows_alerts_and_unlisted_users(tables: &Value, hosts: &[String; 4]) {
+fn the_first_row_shows_alerts_and_unlisted_users(tables: &Value, hosts: &[String; 5]) {
     // Those of severity info too.
     let firing = tables["Firing alerts"].as_array().unwrap();
     for (alert, severity, host, user) in [
@@ -159,7 +184,7 @@ fn the_first_row_shows_alerts_and_unlisted_users(tables: &Value, hosts: &[String
     assert_eq!((&here["User"], &here["Terminal"]), (&"mallory".into(), &"pts/5".into()));
 }
 
-fn the_other_tables_show_hosts_and_sessions(tables: &Value, hosts: &[String; 4]) {
+fn the_other_tables_show_hosts_and_sessions(tables: &Value, hosts: &[String; 5]) {
     let mut unseen: Vec<(&str, &str)> = tables["Hosts that cannot be seen"]
         .as_array()
         .unwrap()
@@ -189,24 +214,23 @@ fn the_other_tables_show_hosts_and_sessions(tables: &Value, hosts: &[String; 4])
 }
 
 /// A zero is an answer. No data is none.
-fn zeros_are_only_where_they_were_measured(prometheus: &Prometheus, hosts: &[String; 4]) {
+fn zeros_are_only_where_they_were_measured(prometheus: &Prometheus, hosts: &[String; 5]) {
     let shown = |title: &str, host: &str| {
         let panel = panels().into_iter().find(|panel| panel["title"] == title).unwrap();
         let (_, query) = queries_of(&panel, host).remove(0);
-        let rows = prometheus.query(&query);
-        rows.first().map(|row| row["value"][1].as_str().unwrap().to_owned())
+        prometheus_says(prometheus, &query)
     };
-    // Sessions are listed, nobody is logged in, `w` fails, and the exporter is gone.
+    // Sessions are listed, nobody is logged in, `w` fails, the exporter is gone, and it is blind.
     for (title, expected) in [
-        ("Users", [Some("3"), Some("0"), None, None]),
-        ("Sessions", [Some("3"), Some("0"), None, None]),
-        ("Remote sessions", [Some("1"), Some("0"), None, None]),
-        ("Hosts", [Some("1"), Some("1"), Some("1"), Some("0")]),
-        ("Hosts that cannot be seen", [Some("0"), Some("0"), Some("1"), Some("1")]),
+        ("Users", [Some("3"), Some("0"), None, None, None]),
+        ("Sessions", [Some("3"), Some("0"), None, None, None]),
+        ("Remote sessions", [Some("1"), Some("0"), None, None, None]),
+        ("Hosts", [Some("1"), Some("1"), Some("1"), Some("0"), Some("1")]),
+        ("Hosts that cannot be seen", [Some("0"), Some("0"), Some("1"), Some("1"), Some("1")]),
         // Before it was gone, there was one.
-        ("Users not on the list", [Some("1"), Some("0"), None, Some("1")]),
+        ("Users not on the list", [Some("1"), Some("0"), None, Some("1"), None]),
         // The critical ones.
-        ("Firing alerts", [Some("2"), Some("0"), Some("1"), Some("3")]),
+        ("Firing alerts", [Some("2"), Some("0"), Some("1"), Some("3"), Some("0")]),
     ] {
         for (host, expected) in hosts.iter().zip(expected) {
             assert_eq!(shown(title, host).as_deref(), expected, "{title} of {host}: {hosts:?}");
@@ -283,16 +307,7 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
             }
         }
     }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    // Lives as long as the test.
-    thread::spawn(move || {
-        listener.incoming().flatten().for_each(|mut stream| {
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{text}");
-        });
-    });
-    let prometheus = Prometheus::scraping(&address, "    honor_labels: true\n");
+    let prometheus = Prometheus::scraping(&answering(text), "    honor_labels: true\n");
     until("all hosts", || prometheus.query("what_up").len() == 500);
     until("rates", || !prometheus.query("rate(what_w_runs_total[10s])").is_empty());
     for panel in panels() {
@@ -301,5 +316,59 @@ fn the_dashboard_stays_readable_with_five_hundred_hosts() {
             let rows = prometheus.query(&query).len();
             assert!(rows <= 10 || title.starts_with("All sessions"), "{title}: {rows} rows");
         }
+    }
+}
+
+/// Without alerts.yml nobody looks for users who are not on the list.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_dashboard_shows_no_zero_of_unlisted_users_where_alerts_yml_is_not_loaded() {
+    let empty = format!("cat {}", fixture("captures/debian12-procps-4.0.2/none.plain.txt"));
+    let exporter = Exporter::of(&empty, &[]);
+    let all = quick("prometheus/prometheus.yml", &[("127.0.0.1:9839", &exporter.address)]);
+    let without: String = all
+        .lines()
+        .filter(|line| !line.ends_with("alerts.yml") && !line.ends_with("alerts-remote.yml"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let panel = panels().into_iter().find(|panel| panel["title"] == "Users not on the list");
+    let (_, query) = queries(&panel.unwrap()).remove(0);
+    let [with, without] =
+        [all, without].map(|configuration| Prometheus::configured(&configuration));
+    until("a zero", || {
+        prometheus_says(&with, &query).as_deref() == Some("0")
+            && !without.query("what:allowed_user").is_empty()
+            && !without.query("what_up == 1").is_empty()
+    });
+    assert_eq!(prometheus_says(&without, &query), None);
+}
+
+fn prometheus_says(prometheus: &Prometheus, query: &str) -> Option<String> {
+    let rows = prometheus.query(query);
+    rows.first().map(|row| row["value"][1].as_str().unwrap().to_owned())
+}
+
+/// The description has a command for each kind of prefix, as alerts.yml has.
+#[test]
+fn the_dashboards_commands_for_another_prefix_leave_no_metric_with_the_default_one() {
+    let dashboard: Value = serde_json::from_str(&contrib("grafana/dashboard.json")).unwrap();
+    let description = dashboard["description"].as_str().unwrap();
+    let commands: Vec<&str> = description.split("sed '").skip(1).collect();
+    assert_eq!(commands.len(), 2, "{description}");
+    for (command, kept) in commands.iter().zip(["", "what_up"]) {
+        let (script, rest) = command.split_once('\'').unwrap();
+        assert!(rest.starts_with(" dashboard.json"), "{rest}");
+        let output = Command::new("sed")
+            .args([script, "contrib/grafana/dashboard.json"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let changed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let panels = changed["panels"].to_string() + &changed["templating"].to_string();
+        let left =
+            panels.split("what_").skip(1).filter(|rest| kept.is_empty() || !rest.starts_with("up"));
+        assert_eq!(left.count(), 0, "sed '{script}'");
+        assert!(panels.contains(if kept.is_empty() { "acme_up" } else { "(what_up{" }), "{panels}");
+        assert!(!panels.contains("WHAT-UP") && panels.contains("user_sessions_currently_active"));
     }
 }
