@@ -219,6 +219,18 @@ fn the_init_script_starts_restarts_and_stops_it_under_openrc() {
     assert!(machine.try_get("/metrics").is_none());
     assert!(!machine.run(&format!("pidof {NAME}")).status.success());
 
+    // The sample's line for a variable of the exporter. Without `export` it is the script's alone.
+    let variable = "EXPORTER_CHECK_INTERVAL_MILLIS";
+    machine.says(&format!("sed -i 's/^#\\(export {variable}\\)/\\1/' /etc/conf.d/{NAME}"));
+    for (exported, change) in [(true, "s/^export EXPORTER_/EXPORTER_/"), (false, "/^EXPORTER_/d")] {
+        machine.says(&format!("grep -q {variable} /etc/conf.d/{NAME} && rc-service {NAME} start"));
+        until("an answer", || machine.try_get("/-/healthy").is_some());
+        machine.says(&format!("rc-service {NAME} stop && sed -i '{change}' /etc/conf.d/{NAME}"));
+        let log = machine.says(&format!("cat /var/log/{NAME}.log"));
+        let started = log.lines().rfind(|line| line.contains(" listens on ")).unwrap();
+        assert_eq!(started.contains(&format!("({variable})")), exported, "{log}");
+    }
+
     // Writes down who runs it, which root could too.
     machine.write("/usr/local/bin/noting", "#!/bin/sh\nid -un >>/tmp/ran\nexec w -i\n");
     machine.says("chmod 755 /usr/local/bin/noting && touch /tmp/ran && chmod 666 /tmp/ran");
