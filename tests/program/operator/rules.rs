@@ -114,3 +114,38 @@ fn promtool_accepts_rules_and_configurations_and_the_rules_pass_their_tests() {
         assert!(!contrib(&format!("prometheus/{file}")).contains("what_"), "{file}");
     }
 }
+
+/// The file of one host is fresh, that of another is old, and the third never had one.
+#[test]
+#[ignore = "needs Debian's prometheus"]
+fn the_documented_query_for_the_textfile_collector_finds_an_old_file_and_none() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/install.md")).unwrap();
+    let query = page.split("```promql\n").nth(1).and_then(|rest| rest.split("```").next());
+    let query = query.expect("no query").replace('\n', " ");
+    let file = "file=\"/var/lib/what.prom\"";
+    let tests = format!(
+        "rule_files: []
+tests:
+  - interval: 1m
+    input_series:
+      - {{ series: 'up{{job=\"node\", instance=\"fresh\"}}', values: 1x20 }}
+      - {{ series: 'up{{job=\"node\", instance=\"old\"}}', values: 1x20 }}
+      - {{ series: 'up{{job=\"node\", instance=\"never\"}}', values: 1x20 }}
+      - {{ series: 'up{{job=\"node\", instance=\"away\"}}', values: 0x20 }}
+      - {{ series: 'node_textfile_mtime_seconds{{job=\"node\", instance=\"fresh\", {file}}}', values: 0+60x20 }}
+      - {{ series: 'node_textfile_mtime_seconds{{job=\"node\", instance=\"old\", {file}}}', values: 0x20 }}
+    promql_expr_test:
+      - expr: 'group by (instance) ({query})'
+        eval_time: 10m
+        exp_samples:
+          - {{ labels: '{{instance=\"old\"}}', value: 1 }}
+          - {{ labels: '{{instance=\"never\"}}', value: 1 }}
+"
+    );
+    let folder = folder();
+    fs::write(folder.join("test.yml"), &tests).unwrap();
+    let mut promtool = Command::new("promtool");
+    let output = promtool.args(["test", "rules", "test.yml"]).current_dir(&folder).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}\n{tests}", String::from_utf8_lossy(&output.stderr));
+}
