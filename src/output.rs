@@ -27,7 +27,7 @@ pub(crate) fn print_table(table: &[u8]) -> Result<()> {
     print_lines(table, |line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t"))
 }
 
-fn print_lines(text: &[u8], visible: impl Fn(&str) -> String) -> Result<()> {
+fn print_lines(text: &[u8], visible: fn(&str) -> String) -> Result<()> {
     let output = io::stdout();
     if !output.is_terminal() {
         return write(&output, text).context(UNWRITABLE);
