@@ -9,6 +9,7 @@ mod access;
 mod access;
 mod client;
 mod date;
+mod descriptors;
 mod front;
 mod limits;
 mod listener;

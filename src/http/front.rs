@@ -15,10 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     access::Access,
     client::{Asked, Client, State},
-    limits::{
-        ACCEPTS, LOG_TIME, MAX_CONNECTIONS, MAX_KEPT_CONNECTIONS, MAX_WAITING, MIN_SCRAPE_TIMEOUT,
-        RETRY_TIME, SCRAPE_TIMEOUT_OFFSET,
-    },
+    descriptors::{max_connections, max_kept_connections, max_waiting},
+    limits::{ACCEPTS, LOG_TIME, MIN_SCRAPE_TIMEOUT, RETRY_TIME, SCRAPE_TIMEOUT_OFFSET},
     network::network,
     places::{self, Connection, Waiting},
     reply::Reply,
@@ -179,7 +177,7 @@ impl Front {
 
     /// Answers a request that needs no loop; others queue for a place.
     fn go_on(&mut self, index: usize, head: Head) {
-        let are_many = self.clients.len() > MAX_KEPT_CONNECTIONS;
+        let are_many = self.clients.len() > max_kept_connections();
         let client = &mut self.clients[index];
         // A client that reads `Connection: close` loses no request. One whose idle connection is
         // closed while it sends the next one does.
@@ -229,7 +227,7 @@ impl Front {
             if !matches!(self.clients[index].state, State::Queued(_)) {
                 continue;
             }
-            if waiting >= MAX_WAITING {
+            if waiting >= max_waiting() {
                 let Some(other) = self.first_to_yield(index) else { continue };
                 refuse(&mut self.clients[other], SERVICE_UNAVAILABLE, self.access.as_ref());
                 waiting -= 1;
@@ -300,7 +298,7 @@ impl Front {
             Ok(tls) => tls,
             Err(error) => return log::warn(&format!("TLS can't be started: {error:#}")),
         };
-        if self.clients.len() >= MAX_CONNECTIONS {
+        if self.clients.len() >= max_connections() {
             self.close_one();
         }
         let socket = Socket::new(tcp, tls);

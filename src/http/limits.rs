@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-/// The most open connections. More wait in the listen queue.
+/// The most open connections, where there are descriptors for them. More wait in the listen queue.
+/// `descriptors` knows how many there are.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
-/// If more connections are open, each ends with its next answer.
-pub(crate) const MAX_KEPT_CONNECTIONS: usize = MAX_CONNECTIONS * 3 / 4;
-/// The most requests that wait for the loop. The other connections are reserved for requests that
-/// need no `w`.
-pub(crate) const MAX_WAITING: usize = MAX_CONNECTIONS - 8;
+/// With fewer it does not start.
+pub(crate) const MIN_CONNECTIONS: usize = 16;
+/// The connections for requests that need no `w`, so that they do not wait for others that do.
+pub(crate) const OWN_CONNECTIONS: usize = 8;
+/// The descriptors that a run of `w` and its answer have open at a time, which are 10, and some for
+/// a file of certificates that is read again.
+pub(crate) const RUN_DESCRIPTORS: usize = 16;
+/// The descriptors that tiny_http and the rest of the start open.
+pub(crate) const START_DESCRIPTORS: usize = 11;
+/// The limit of descriptors that is enough, also with some that are inherited.
+pub(crate) const DESCRIPTORS: u64 = 512;
 /// The length of the listen queue.
 pub(crate) const LISTEN_QUEUE: i32 = 4096;
 /// The most bytes of a request line (RFC 9112, 3: at least 8000).

@@ -38,7 +38,10 @@ use rustix::{
 };
 use tiny_http::Server;
 
-use super::requests::{Requests, ToFront, ToLoop};
+use super::{
+    descriptors,
+    requests::{Requests, ToFront, ToLoop},
+};
 use crate::clock;
 
 /// The threads that tiny_http starts: one accepts connections, and four read requests.
@@ -56,7 +59,8 @@ const START_TIME: Duration = Duration::from_secs(5);
 /// Too few file descriptors or threads are available, or other processes connected first at every
 /// try.
 pub(super) fn start(to_front: ToFront) -> Result<(ToLoop, Requests)> {
-    there_is_enough_for_tiny_http()?;
+    descriptors::provide()?;
+    there_are_enough_threads()?;
     let (listener, stream) = private_connection()?;
     let server = Server::from_listener(listener, None)
         .map_err(|error| anyhow!("tiny_http can't be started: {error}"))?;
@@ -109,17 +113,12 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
-const TOO_FEW_DESCRIPTORS: &str = "there are too few file descriptors; raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)";
 const TOO_FEW_THREADS: &str =
     "there are too few threads; raise the limit (ulimit -u, or TasksMax of the systemd unit)";
 
-/// Checks that the system provides the descriptors and threads that tiny_http needs. Without them,
-/// tiny_http panics in one of its threads.
-fn there_is_enough_for_tiny_http() -> Result<()> {
-    let one = stream_socket().context(TOO_FEW_DESCRIPTORS)?;
-    // Three for the connection, one for the listener, and some that the rest of the start opens.
-    let descriptors: io::Result<Vec<OwnedFd>> = (0..11).map(|_| one.try_clone()).collect();
-    descriptors.context(TOO_FEW_DESCRIPTORS)?;
+/// Checks that the system provides the threads that tiny_http needs. Without them, as without its
+/// descriptors, tiny_http panics in one of its threads.
+fn there_are_enough_threads() -> Result<()> {
     let threads: io::Result<Vec<_>> = (0..THREADS)
         .map(|_| {
             let (end, ended) = mpsc::channel::<()>();

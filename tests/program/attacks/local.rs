@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    net::TcpStream,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixStream},
@@ -84,15 +85,52 @@ fn a_local_user_who_watches_for_the_inner_socket_is_never_accepted() {
     assert_eq!(racer.end(), 0, "a stranger was answered");
 }
 
+/// The program, started by a shell that sets a limit first.
+fn limited(ulimit: &str, w: &str) -> Command {
+    let mut shell = without_variables(Command::new("sh"));
+    shell.args(["-c", &format!("ulimit {ulimit} && exec \"$@\""), "sh", PROGRAM]);
+    shell.args(["--scrape.interval=0", "--w.command", w]);
+    shell
+}
+
+#[test]
+fn clients_leave_the_descriptors_that_w_needs_however_few_there_are() {
+    let fake = FakeW::new("cat $TABLE");
+    for limit in [64, 128, 256] {
+        let exporter = Exporter::start(&mut limited(&format!("-n {limit}"), &fake.command()));
+        let said = exporter.log().concat();
+        assert!(said.contains(" WARN there are file descriptors for "), "{limit}: {said}");
+        let idle: Vec<TcpStream> = (0..limit + 50).map(|_| exporter.connect()).collect();
+        for scrape in 0..5 {
+            let metrics = exporter.metrics();
+            let is_up = metrics.contains("user=\"alice\"");
+            assert!(is_up, "{limit}, scrape {scrape}: {:?}", exporter.log());
+        }
+        assert_eq!(exporter.log().len(), 2, "{limit}: {:?}", exporter.log());
+        drop(idle);
+    }
+}
+
+#[test]
+fn a_low_soft_limit_of_descriptors_is_raised_as_far_as_is_needed() {
+    let fake = FakeW::new("cat $TABLE; ulimit -n >$DIR/limit");
+    for (limit, raised) in [(64, 512), (1000, 1000)] {
+        let exporter = Exporter::start(&mut limited(&format!("-S -n {limit}"), &fake.command()));
+        let metrics = exporter.metrics();
+        assert!(metrics.contains(&format!("process_max_fds {raised}\n")), "{limit}: {metrics}");
+        assert_eq!(fake.read("limit").trim(), raised.to_string());
+        assert_eq!(exporter.log().len(), 1, "{limit}: {:?}", exporter.log());
+    }
+}
+
 #[test]
 fn a_start_with_too_few_descriptors_says_so_and_never_panics() {
     let fake = FakeW::new("cat $TABLE");
     let (mut served, mut refused) = (0, 0);
-    for limit in (10..60).step_by(5) {
-        let mut shell = without_variables(Command::new("sh"));
-        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &limit.to_string(), PROGRAM]);
-        match Exporter::start_or_end(shell.args(["--w.command", &fake.command()])) {
+    for limit in (10..70).step_by(5) {
+        match Exporter::start_or_end(&mut limited(&format!("-n {limit}"), &fake.command())) {
             Ok(mut exporter) => {
+                assert!(exporter.metrics().contains("user=\"alice\""), "{limit}");
                 exporter.signal("TERM");
                 assert_eq!(exporter.end().0, Some(0), "{limit}: {:?}", exporter.log());
                 served += 1;

@@ -1,0 +1,75 @@
+//! The file descriptors of this process. Clients get as many as leave enough for `w`.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+use super::limits::{
+    DESCRIPTORS, MAX_CONNECTIONS, MIN_CONNECTIONS, OWN_CONNECTIONS, RUN_DESCRIPTORS,
+    START_DESCRIPTORS,
+};
+use crate::log;
+
+/// How many connections can be open, of at most `MAX_CONNECTIONS`. Like the limit of descriptors,
+/// it is one for the whole process.
+static CONNECTIONS: OnceLock<usize> = OnceLock::new();
+
+const TOO_FEW: &str = "there are too few file descriptors; raise the limit to 512 (ulimit -n, or LimitNOFILE of the systemd unit)";
+
+/// Raises the limit of descriptors where it is low, and decides how many connections can be open.
+/// To be called before the rest of the start opens descriptors.
+///
+/// # Errors
+/// There are too few descriptors for the start, a run of `w` and a few clients.
+pub(super) fn provide() -> Result<()> {
+    raise_limit();
+    let reserved = START_DESCRIPTORS + RUN_DESCRIPTORS;
+    let connections = spare(reserved + MAX_CONNECTIONS).context(TOO_FEW)?.saturating_sub(reserved);
+    if connections < MIN_CONNECTIONS {
+        bail!(TOO_FEW);
+    }
+    if connections < MAX_CONNECTIONS {
+        log::warn(&format!(
+            "there are file descriptors for {connections} clients instead of {MAX_CONNECTIONS}; raise the limit to {DESCRIPTORS} (ulimit -n, or LimitNOFILE of the systemd unit)"
+        ));
+    }
+    let _ = CONNECTIONS.set(connections);
+    Ok(())
+}
+
+/// Not further than is needed. `w` inherits the limit, and some programs close each number below it.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let highest = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < highest) {
+        // If it fails, there are fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(highest), ..limit });
+    }
+}
+
+/// How many descriptors can be opened, of at most this many. They are opened, because those that
+/// the process has inherited count too, and /proc may be missing.
+fn spare(most: usize) -> Result<usize> {
+    let one = eventfd(0, EventfdFlags::CLOEXEC)?;
+    let others: Vec<_> = (1..most).map_while(|_| one.try_clone().ok()).collect();
+    Ok(1 + others.len())
+}
+
+/// The most open connections.
+pub(super) fn max_connections() -> usize {
+    CONNECTIONS.get().copied().unwrap_or(MAX_CONNECTIONS)
+}
+
+/// If more connections are open, each ends with its next answer.
+pub(super) fn max_kept_connections() -> usize {
+    max_connections() * 3 / 4
+}
+
+/// The most requests that wait for the loop.
+pub(super) fn max_waiting() -> usize {
+    max_connections() - OWN_CONNECTIONS
+}
