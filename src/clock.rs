@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::calendar::Span;
 
@@ -29,7 +29,7 @@ impl Moment {
 pub fn system() -> Moment {
     Moment {
         instant: Instant::now(),
-        since_boot: clock_gettime(ClockId::Boottime).try_into().unwrap_or_default(),
+        since_boot: clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default(),
         unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
     }
 }
