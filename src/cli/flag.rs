@@ -26,6 +26,6 @@ impl Flag {
 
 /// The variable that follows from the name of a flag.
 pub(super) fn variable(flag: &str) -> String {
-    let name = flag.trim_start_matches('-').replace(['.', '-'], "_").to_uppercase();
+    let name = flag.trim_start_matches('-').replace(['.', '-'], "_").to_ascii_uppercase();
     format!("{PREFIX}{name}")
 }

@@ -14,7 +14,7 @@ const OF_OTHERS: [(&str, &[&str]); 7] = [
 /// What to use instead of a setting that other exporters have, written as a flag or as a variable.
 /// `here` is how the setting of a flag is written in the same place.
 pub(super) fn instead_of_others(written: &str, here: impl Fn(&str) -> String) -> Option<String> {
-    let plain = |name: &str| name.replace(['.', '-'], "_").to_lowercase();
+    let plain = |name: &str| name.replace(['.', '-'], "_").to_ascii_lowercase();
     let (_, flags) = OF_OTHERS.iter().find(|(name, _)| plain(name) == plain(written))?;
     Some(match flags {
         [] => "the log has one line per event, and there is nothing to set".to_owned(),
