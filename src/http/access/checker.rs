@@ -37,9 +37,9 @@ impl Checker {
         Ok(Checker { checks, waiting: Queue::default(), is_checking: false })
     }
 
-    /// Adds a client from this address. Returns whether there was room.
-    pub(super) fn enter(&mut self, address: IpAddr, client: u64) -> bool {
-        self.waiting.enter(address, client)
+    /// Adds a client of this network. Returns whether there was room.
+    pub(super) fn enter(&mut self, network: IpAddr, client: u64) -> bool {
+        self.waiting.enter(network, client)
     }
 
     /// A check has ended.

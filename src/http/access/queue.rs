@@ -1,15 +1,9 @@
 //! Requests whose passwords wait to be checked. Clients take turns, so that one which guesses does
 //! not keep the others waiting.
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::VecDeque, net::IpAddr};
 
-use crate::http::{
-    limits::{MAX_CHECKS, MAX_CHECKS_OF_CLIENT},
-    network::network,
-};
+use crate::http::limits::{MAX_CHECKS, MAX_CHECKS_OF_CLIENT};
 
 /// Numbers of requests.
 #[derive(Default)]
@@ -19,10 +13,9 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a request from this address at the end of those of its client. Returns whether there
-    /// was room.
-    pub(crate) fn enter(&mut self, address: IpAddr, request: u64) -> bool {
-        let client = client(address);
+    /// Adds a request of this client, which is a network, at the end of its own. Returns whether
+    /// there was room.
+    pub(crate) fn enter(&mut self, client: IpAddr, request: u64) -> bool {
         let waiting: usize = self.clients.iter().map(|(_, own)| own.len()).sum();
         if waiting >= MAX_CHECKS {
             return false;
@@ -46,18 +39,14 @@ impl Queue {
     }
 }
 
-/// What counts as one client. A user of this host can send from each of the 16 million addresses of
-/// 127.0.0.0/8, so they are one, except 127.0.0.1, from which programs send if they do not choose.
-fn client(address: IpAddr) -> IpAddr {
-    match network(address) {
-        IpAddr::V4(v4) if v4.is_loopback() && v4 != Ipv4Addr::LOCALHOST => [127, 0, 0, 0].into(),
-        network => network,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::network::network;
+
+    fn enter(queue: &mut Queue, address: IpAddr, request: u64) -> bool {
+        queue.enter(network(address), request)
+    }
 
     fn v4(last: u8) -> IpAddr {
         [192, 0, 2, last].into()
@@ -73,11 +62,11 @@ mod tests {
         for (address, request) in
             [(v4(1), 1), (v4(1), 2), (v4(1), 3), (v4(2), 4), (v6(0, 1), 5), (v6(0, 2), 6)]
         {
-            assert!(queue.enter(address, request));
+            assert!(enter(&mut queue, address, request));
         }
         assert_eq!([queue.next(), queue.next()], [Some(1), Some(4)]);
         // Who has had a turn and comes again waits until all others have had one.
-        assert!(queue.enter(v4(2), 7) && queue.enter(v4(3), 8));
+        assert!(enter(&mut queue, v4(2), 7) && enter(&mut queue, v4(3), 8));
         let rest: Vec<u64> = std::iter::from_fn(|| queue.next()).collect();
         assert_eq!(rest, [5, 2, 7, 8, 6, 3]);
     }
@@ -86,13 +75,13 @@ mod tests {
     fn a_few_of_each_client_wait() {
         let mut queue = Queue::default();
         for number in 0..MAX_CHECKS_OF_CLIENT as u16 {
-            assert!(queue.enter(v4(1), 1) && queue.enter(v6(0, number), 6));
+            assert!(enter(&mut queue, v4(1), 1) && enter(&mut queue, v6(0, number), 6));
         }
-        assert!(!queue.enter(v4(1), 1) && !queue.enter(v6(0, 999), 6));
-        assert!(queue.enter(v4(2), 2) && queue.enter(v6(1, 0), 7));
+        assert!(!enter(&mut queue, v4(1), 1) && !enter(&mut queue, v6(0, 999), 6));
+        assert!(enter(&mut queue, v4(2), 2) && enter(&mut queue, v6(1, 0), 7));
         assert_eq!(queue.next(), Some(1));
-        assert!(queue.enter(v4(1), 1) && !queue.enter(v4(1), 1));
-        let more = (10..=u8::MAX).filter(|&last| queue.enter(v4(last), 0));
+        assert!(enter(&mut queue, v4(1), 1) && !enter(&mut queue, v4(1), 1));
+        let more = (10..=u8::MAX).filter(|&last| enter(&mut queue, v4(last), 0));
         assert_eq!(more.count(), MAX_CHECKS - 2 * MAX_CHECKS_OF_CLIENT - 2);
         assert_eq!(std::iter::from_fn(|| queue.next()).count(), MAX_CHECKS);
         assert_eq!(queue.next(), None);
@@ -101,10 +90,13 @@ mod tests {
     #[test]
     fn the_addresses_that_a_local_user_can_choose_are_one_client() {
         let mut queue = Queue::default();
-        let entered = (1..=30).filter(|&last| queue.enter([127, 0, 0, 1 + last].into(), 0));
+        let entered = (1..=30).filter(|&last| enter(&mut queue, [127, 0, 0, 1 + last].into(), 0));
         assert_eq!(entered.count(), MAX_CHECKS_OF_CLIENT);
-        assert!(!queue.enter([127, 9, 9, 9].into(), 0));
-        assert!(queue.enter([127, 0, 0, 1].into(), 1) && queue.enter([128, 0, 0, 1].into(), 2));
+        assert!(!enter(&mut queue, [127, 9, 9, 9].into(), 0));
+        assert!(
+            enter(&mut queue, [127, 0, 0, 1].into(), 1)
+                && enter(&mut queue, [128, 0, 0, 1].into(), 2)
+        );
         assert_eq!([queue.next(), queue.next(), queue.next()], [Some(0), Some(1), Some(2)]);
     }
 }
