@@ -40,6 +40,9 @@ const STOP_TIME: Duration = Duration::from_millis(400);
 /// How long a stop waits until the processes of `w` are killed.
 const KILL_TIME: Duration = Duration::from_millis(100);
 
+/// The path of the status page.
+const LANDING_PAGE: &str = "/";
+
 /// Runs `w` once and returns what a client would get, less what it would tell of this process.
 ///
 /// # Errors
@@ -167,7 +170,8 @@ impl Exporter {
         let listener = Listener::bind(&config.listen_host, config.listen_port, &named)?;
         let address = listener.address;
         let scheme = config.web_config_file.as_ref().map_or("http", Access::scheme);
-        let (shutdown, requests) = listener.start(config.web_config_file)?;
+        let paths = [config.metrics_endpoint.as_str(), LANDING_PAGE].map(str::to_owned);
+        let (shutdown, requests) = listener.start(config.web_config_file, paths)?;
         let runner = Runner::start(run_w, requests.waker())?;
         let cache = Cache::new(config.scrape_interval);
         let page = landing_page::Settings {
@@ -206,9 +210,7 @@ impl Exporter {
 
     /// Answers a request, or lets it wait for the current run or the next one.
     fn take(&mut self, request: Request) {
-        let Some(route) = self.site.route(request.path()) else {
-            return request.respond(not_found());
-        };
+        let route = self.site.route(request.path());
         if let Some(answers) = self.cache.fresh(request.question().read_at, clock::system()) {
             return self.site.answer(route, request, answers);
         }
@@ -251,12 +253,9 @@ impl Exporter {
 }
 
 impl Site {
-    fn route(&self, path: &str) -> Option<Route> {
-        match path {
-            path if path == self.page.endpoint => Some(Route::Metrics),
-            "/" => Some(Route::LandingPage),
-            _ => None,
-        }
+    /// Only served paths come here.
+    fn route(&self, path: &str) -> Route {
+        if path == self.page.endpoint { Route::Metrics } else { Route::LandingPage }
     }
 
     fn answer(&self, route: Route, request: Request, answers: &Answers) {
@@ -283,8 +282,4 @@ impl Site {
         };
         request.respond(reply);
     }
-}
-
-fn not_found() -> Reply {
-    Reply::text(404, "Not Found", "not found\n")
 }

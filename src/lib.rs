@@ -14,9 +14,9 @@
 //! of an answer: snapshot → metrics → exposition, or → landing_page
 //! ```
 //!
-//! The front answers refusals, `OPTIONS` and `/-/healthy` itself. Each thread owns what it works
-//! with, and they send each other messages, so there are no locks. The functions that read tables
-//! and render metrics use no process, clock or socket.
+//! The front answers refusals, unknown paths, `OPTIONS` and `/-/healthy` itself. Each thread owns
+//! what it works with, and they send each other messages, so there are no locks. The functions that
+//! read tables and render metrics use no process, clock or socket.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

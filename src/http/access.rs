@@ -96,13 +96,13 @@ impl Access {
     }
 
     /// Admits or refuses a request by its `Authorization` field, or has its password checked.
-    /// `client` is its number, and the address is where it comes from.
-    pub(super) fn admit(&mut self, client: u64, address: IpAddr, authorization: &str) -> Admission {
+    /// `client` is its number.
+    pub(super) fn admit(&mut self, client: u64, network: IpAddr, authorization: &str) -> Admission {
         self.update();
         match self.rules.passwords.known(authorization) {
             Some(Ok(())) => Admission::Admitted,
             Some(Err(refusal)) => Admission::Refused(refusal),
-            None if self.checker.as_mut().is_some_and(|checker| checker.enter(address, client)) => {
+            None if self.checker.as_mut().is_some_and(|checker| checker.enter(network, client)) => {
                 Admission::Unknown
             }
             None => Admission::Refused(SERVICE_UNAVAILABLE),

@@ -31,8 +31,8 @@ pub(super) struct Client {
     pub since: Instant,
     /// Whether it has closed its sending side. It may still wait for its answer.
     pub has_ended: bool,
-    /// Whether it was looked at at least once. Its request may have arrived with the connection.
-    was_served: bool,
+    /// When the request that waits for an answer was read.
+    pub read_at: Instant,
     /// Whether it can go on although the system reports nothing new.
     wants_turn: bool,
     received: Received,
@@ -72,25 +72,21 @@ pub(super) struct Answer {
     sent: usize,
 }
 
-/// What a client asks for.
-pub(super) enum Asked {
-    Nothing,
-    Request(Head),
-    /// It gets an answer that says why, and the connection ends.
-    Refusal(Refusal),
-}
+/// A request, or why the client gets no other answer.
+type Asked = Result<Head, Refusal>;
 
 impl Client {
     /// Nothing has been read yet.
     pub(super) fn new(id: u64, network: IpAddr, socket: Socket) -> Client {
+        let now = Instant::now();
         Client {
             id,
             network,
             socket,
             state: State::New,
-            since: Instant::now(),
+            since: now,
             has_ended: false,
-            was_served: false,
+            read_at: now,
             wants_turn: false,
             received: Received::default(),
             to_head: false,
@@ -111,9 +107,11 @@ impl Client {
 
     /// When it is its turn at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.wants_turn {
-            return Some(self.since);
-        }
+        if self.wants_turn { Some(self.since) } else { self.limit() }
+    }
+
+    /// When its state ends at the latest.
+    fn limit(&self) -> Option<Instant> {
         let time = match self.state {
             State::New | State::Sending => HEAD_TIME,
             State::Idle => IDLE_TIME,
@@ -135,18 +133,27 @@ impl Client {
         self.is_unanswered() || matches!(self.state, State::Reading(_))
     }
 
+    /// The body that it reads, unless that is empty.
+    pub(super) fn body(&self) -> Option<&Arc<Vec<u8>>> {
+        match &self.state {
+            State::Reading(answer) => Some(&answer.body).filter(|body| !body.is_empty()),
+            _ => None,
+        }
+    }
+
     /// How dearly it would be missed, if one connection has to end: least if it has got its last
-    /// answer, much if it waits for one, most if its request may have arrived unread.
+    /// answer, much if it waits for one, most if it has just got one.
     pub(super) fn rank(&self, now: Instant) -> u8 {
         match self.state {
             State::Leaving | State::Gone => 0,
-            State::Idle => 1,
-            State::New | State::Sending if self.was_served => 2,
-            State::Queued(_) => 3,
-            State::Checked(_) | State::Waiting { .. } if self.has_ended => 3,
-            State::Reading(_) if now.saturating_duration_since(self.since) >= WRITE_GRACE => 4,
-            State::Checked(_) | State::Waiting { .. } => 5,
-            State::New | State::Sending | State::Reading(_) => 6,
+            // Its next request may have arrived with the last one.
+            State::Idle if !self.wants_turn => 1,
+            State::New | State::Idle | State::Sending => 2,
+            _ if self.is_unanswered() && self.has_ended => 3,
+            State::Queued(_) => 4,
+            State::Reading(_) if now.saturating_duration_since(self.since) >= WRITE_GRACE => 5,
+            State::Checked(_) | State::Waiting { .. } => 6,
+            State::Reading(_) => 7,
         }
     }
 
@@ -154,13 +161,14 @@ impl Client {
         (self.state, self.since) = (state, Instant::now());
     }
 
-    /// Does what it is ready for.
-    pub(super) fn serve(&mut self, ready: PollFlags) -> Asked {
-        let first_turn = !std::mem::replace(&mut self.was_served, true);
+    /// Does what it is ready for, and ends what takes too long, although the client may send on.
+    pub(super) fn serve(&mut self, ready: PollFlags) -> Option<Asked> {
         let has_turn = std::mem::take(&mut self.wants_turn);
-        if ready.is_empty() && !has_turn {
-            return if first_turn { Asked::Nothing } else { self.expire() };
-        }
+        let asked = if has_turn || !ready.is_empty() { self.go_on(ready) } else { None };
+        asked.or_else(|| self.expire())
+    }
+
+    fn go_on(&mut self, ready: PollFlags) -> Option<Asked> {
         match self.state {
             State::New | State::Idle | State::Sending => return self.receive(),
             State::Checked(_) | State::Queued(_) | State::Waiting { .. } => {
@@ -176,74 +184,75 @@ impl Client {
             },
             State::Gone => {}
         }
-        Asked::Nothing
+        None
     }
 
     /// Ends what takes too long.
-    fn expire(&mut self) -> Asked {
-        if self.deadline().is_none_or(|deadline| deadline > Instant::now()) {
-            return Asked::Nothing;
+    fn expire(&mut self) -> Option<Asked> {
+        if self.limit().is_none_or(|limit| limit > Instant::now()) {
+            return None;
         }
         match self.state {
-            State::Sending => {
-                self.to_head = self.received.is_to_head();
-                Asked::Refusal(REQUEST_TIMEOUT)
-            }
-            State::Queued(_) => Asked::Refusal(SERVICE_UNAVAILABLE),
-            _ => {
-                self.state = State::Gone;
-                Asked::Nothing
-            }
+            State::Sending => return Some(Err(self.not_read(REQUEST_TIMEOUT))),
+            State::Queued(_) => return Some(Err(SERVICE_UNAVAILABLE)),
+            _ => self.state = State::Gone,
         }
+        None
     }
 
-    fn receive(&mut self) -> Asked {
+    fn receive(&mut self) -> Option<Asked> {
         for _ in 0..READS {
             match self.received.next() {
                 Ok(Some(head)) => {
                     self.to_head = head.method == Method::Head;
                     self.keep_alive = head.keep_alive;
-                    return Asked::Request(head);
+                    self.read_at = Instant::now();
+                    return Some(Ok(head));
                 }
-                Ok(None) => {}
-                Err(refusal) => {
-                    self.to_head = self.received.is_to_head();
-                    return Asked::Refusal(refusal);
-                }
+                Ok(None) => self.note_begin(),
+                Err(refusal) => return Some(Err(self.not_read(refusal))),
             }
             let mut buffer = [0; 4096];
             match self.socket.read(&mut buffer) {
                 Ok(0) => {
                     self.state = State::Gone;
-                    return Asked::Nothing;
+                    return None;
                 }
-                Ok(count) => {
-                    match self.state {
-                        State::New => self.state = State::Sending,
-                        State::Idle => self.turn(State::Sending),
-                        _ => {}
-                    }
-                    self.received.push(&buffer[..count]);
-                }
+                Ok(count) => self.received.push(&buffer[..count]),
                 Err(error) => return self.not_received(&error),
             }
         }
         // Others come first.
         self.wants_turn = true;
-        Asked::Nothing
+        None
     }
 
-    fn not_received(&mut self, error: &io::Error) -> Asked {
+    /// The time of a request that is not the first begins with its first bytes.
+    fn note_begin(&mut self) {
+        match self.state {
+            State::New if self.received.has_begun() => self.state = State::Sending,
+            State::Idle if self.received.has_begun() => self.turn(State::Sending),
+            _ => {}
+        }
+    }
+
+    /// The refusal of a request that was not read to its end.
+    fn not_read(&mut self, refusal: Refusal) -> Refusal {
+        self.to_head = self.received.is_to_head();
+        refusal
+    }
+
+    fn not_received(&mut self, error: &io::Error) -> Option<Asked> {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
             ErrorKind::Unsupported => {
                 self.socket.leave_tls();
-                return Asked::Refusal(HTTPS_EXPECTED);
+                return Some(Err(HTTPS_EXPECTED));
             }
             ErrorKind::InvalidData => self.leave(),
             _ => self.state = State::Gone,
         }
-        Asked::Nothing
+        None
     }
 
     /// Queues for a place among those that wait for the loop.
@@ -313,7 +322,7 @@ impl Client {
         match self.socket.flush() {
             Ok(()) if self.keep_alive => {
                 self.turn(State::Idle);
-                self.wants_turn = !self.received.is_empty() || self.socket.may_hold_more();
+                self.wants_turn = self.received.has_begun() || self.socket.may_hold_more();
             }
             Ok(()) => self.leave(),
             flushed => self.end_unless_blocked(flushed),

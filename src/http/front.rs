@@ -1,6 +1,8 @@
 //! The front: one thread that owns all clients. It sleeps in poll(2) until a client or a message
 //! comes, or a time is over.
 
+mod room;
+
 use std::{
     io,
     net::{IpAddr, TcpListener, TcpStream},
@@ -14,13 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     access::Access,
-    client::{Asked, Client, State},
-    descriptors::{max_connections, max_kept_connections, max_waiting},
+    client::{Client, State},
+    descriptors::{max_connections, max_kept_connections},
     limits::{ACCEPTS, LOG_TIME, MIN_SCRAPE_TIMEOUT, RETRY_TIME, SCRAPE_TIMEOUT_OFFSET},
+    listener,
     network::network,
-    places::{self, Connection, Waiting},
     reply::Reply,
-    request::{Admission, Head, Method, Refusal, SERVICE_UNAVAILABLE},
+    request::{Admission, Head, Method, Refusal},
     requests::{Bell, Message, Question, ToLoop},
     socket::Socket,
 };
@@ -35,6 +37,8 @@ pub(super) struct Front {
     listeners: Vec<TcpListener>,
     clients: Vec<Client>,
     access: Option<Access>,
+    /// What the loop serves.
+    paths: [String; 2],
     to_loop: ToLoop,
     messages: Receiver<Message>,
     bell: Bell,
@@ -60,6 +64,7 @@ impl Front {
     pub(super) fn new(
         listeners: Vec<TcpListener>,
         access: Option<Access>,
+        paths: [String; 2],
         to_loop: ToLoop,
         messages: Receiver<Message>,
         bell: Bell,
@@ -69,6 +74,7 @@ impl Front {
             listeners,
             clients: Vec::new(),
             access,
+            paths,
             to_loop,
             messages,
             bell,
@@ -87,13 +93,18 @@ impl Front {
             if has_messages {
                 self.take_messages();
             }
-            self.serve();
+            // Meanwhile no client is added or removed.
+            for index in 0..self.clients.len() {
+                self.serve(index, self.ready[index]);
+            }
+            // Nobody is closed to make room while there are clients that have left.
+            self.forget_gone();
             if somebody_connects {
                 self.accept();
             }
             self.check_next();
             self.give_places();
-            self.clients.retain(|client| !matches!(client.state, State::Gone));
+            self.forget_gone();
             if self.listeners.is_empty() && !self.clients.iter().any(Client::is_being_answered) {
                 self.unanswered = None;
             }
@@ -144,20 +155,25 @@ impl Front {
                 }
                 Message::Checked(id, result) => self.take_checked(id, result),
                 // What waits to be accepted is closed by the system.
-                Message::Stop => self.listeners.clear(),
+                Message::Stop => {
+                    self.listeners.clear();
+                    self.clients.iter_mut().for_each(Client::end_soon);
+                }
             }
         }
+        self.end_slow_readers();
     }
 
-    fn serve(&mut self) {
-        // Meanwhile no client is added or removed.
-        for index in 0..self.clients.len() {
-            let (client, ready) = (&mut self.clients[index], self.ready[index]);
-            match client.serve(ready) {
-                Asked::Nothing => {}
-                Asked::Refusal(refusal) => refuse(client, refusal, self.access.as_ref()),
-                Asked::Request(head) => self.admit(index, head),
-            }
+    fn forget_gone(&mut self) {
+        self.clients.retain(|client| !matches!(client.state, State::Gone));
+    }
+
+    fn serve(&mut self, index: usize, ready: PollFlags) {
+        let client = &mut self.clients[index];
+        match client.serve(ready) {
+            None => {}
+            Some(Err(refusal)) => refuse(client, refusal, self.access.as_ref()),
+            Some(Ok(head)) => self.admit(index, head),
         }
     }
 
@@ -177,20 +193,23 @@ impl Front {
 
     /// Answers a request that needs no loop; others queue for a place.
     fn go_on(&mut self, index: usize, head: Head) {
-        let are_many = self.clients.len() > max_kept_connections();
+        let ends = self.clients.len() > max_kept_connections() || self.listeners.is_empty();
         let client = &mut self.clients[index];
         // A client that reads `Connection: close` loses no request. One whose idle connection is
         // closed while it sends the next one does.
-        if are_many {
+        if ends {
             client.end_soon();
         }
-        if head.method == Method::Options {
-            answer(client, &Reply::options(), self.access.as_ref());
+        let reply = if head.method == Method::Options {
+            Reply::options()
         } else if head.path == HEALTHY {
-            answer(client, &Reply::text(200, "OK", "healthy\n"), self.access.as_ref());
+            Reply::text(200, "OK", "healthy\n")
+        } else if self.paths.contains(&head.path) {
+            return client.queue(head);
         } else {
-            client.queue(head);
-        }
+            Reply::text(404, "Not Found", "not found\n")
+        };
+        answer(client, &reply, self.access.as_ref());
     }
 
     /// Goes on with a request whose password was checked.
@@ -219,43 +238,11 @@ impl Front {
         });
     }
 
-    /// Passes requests to the loop as long as there are places. If there are none, a client of a
-    /// network that has more of them gives way.
-    fn give_places(&mut self) {
-        let mut waiting = self.clients.iter().filter(|client| client.is_waiting()).count();
-        for index in 0..self.clients.len() {
-            if !matches!(self.clients[index].state, State::Queued(_)) {
-                continue;
-            }
-            if waiting >= max_waiting() {
-                let Some(other) = self.first_to_yield(index) else { continue };
-                refuse(&mut self.clients[other], SERVICE_UNAVAILABLE, self.access.as_ref());
-                waiting -= 1;
-            }
-            self.pass_on(index);
-            waiting += 1;
-        }
-    }
-
-    fn first_to_yield(&self, new: usize) -> Option<usize> {
-        let waits = |client: &Client| Waiting {
-            network: client.network,
-            has_ended: client.has_ended,
-            since: client.since,
-        };
-        let (indices, waiting): (Vec<usize>, Vec<Waiting>) = (0..)
-            .zip(&self.clients)
-            .filter(|(_, client)| client.is_waiting())
-            .map(|(index, client)| (index, waits(client)))
-            .unzip();
-        places::first_to_yield(&waiting, &waits(&self.clients[new])).map(|first| indices[first])
-    }
-
     /// Passes a request to the loop.
     fn pass_on(&mut self, index: usize) {
         let client = &mut self.clients[index];
         let Some((head, awaited)) = client.wait() else { return };
-        let read_at = client.since;
+        let read_at = client.read_at;
         let timeout = head.scrape_timeout.filter(|&timeout| timeout >= MIN_SCRAPE_TIMEOUT);
         let deadline = timeout.and_then(|time| read_at.checked_add(time - SCRAPE_TIMEOUT_OFFSET));
         let question = Question { accept: head.accept, read_at, deadline };
@@ -270,26 +257,24 @@ impl Front {
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS {
-                let accepted = self.listeners[index].accept();
-                match accepted
-                    .and_then(|(tcp, from)| tcp.set_nonblocking(true).map(|()| (tcp, from)))
-                {
-                    Ok((tcp, from)) => self.enter(tcp, from.ip()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if is_of_connection(&error) => {}
+                match listener::accept(&self.listeners[index]) {
+                    Ok(Some((tcp, from))) => self.enter(tcp, from),
+                    Ok(None) => break,
                     Err(error) => return self.pause(&error),
                 }
             }
         }
     }
 
-    /// Descriptors or memory ran out. A connection that ends releases some.
+    /// Usually descriptors or memory ran out. A connection that ends releases some.
     fn pause(&mut self, error: &io::Error) {
         if self.logged.is_none_or(|time| time.elapsed() > LOG_TIME) {
             log::warn(&format!("refusing connections: {error}"));
             self.logged = Some(Instant::now());
         }
-        self.close_one();
+        if listener::is_of_shortage(error) {
+            self.close_one();
+        }
         self.accepts_from = Instant::now() + RETRY_TIME;
     }
 
@@ -304,25 +289,8 @@ impl Front {
         let socket = Socket::new(tcp, tls);
         self.clients.push(Client::new(self.next_id, network(from), socket));
         self.next_id += 1;
-    }
-
-    /// Closes a connection to make room.
-    fn close_one(&mut self) {
-        let now = Instant::now();
-        let connections: Vec<Connection> = self
-            .clients
-            .iter()
-            .map(|client| Connection {
-                network: client.network,
-                rank: client.rank(now),
-                since: client.since,
-            })
-            .collect();
-        let Some(first) = places::first_to_close(&connections) else { return };
-        let mut client = self.clients.swap_remove(first);
-        if client.is_unanswered() {
-            refuse(&mut client, SERVICE_UNAVAILABLE, self.access.as_ref());
-        }
+        // Its request may have arrived with the connection.
+        self.serve(self.clients.len() - 1, PollFlags::IN);
     }
 }
 
@@ -339,9 +307,4 @@ fn answer(client: &mut Client, reply: &Reply, access: Option<&Access>) {
 fn refuse(client: &mut Client, refusal: Refusal, access: Option<&Access>) {
     client.end_soon();
     answer(client, &Reply::refusal(refusal), access);
-}
-
-/// Whether it concerns only a connection that has not been accepted.
-fn is_of_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }

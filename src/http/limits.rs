@@ -33,8 +33,12 @@ pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);
 /// The time for a client to read its answer. If no client reads its answer, the next one is still
 /// answered within the 10 s that Prometheus waits.
 pub(crate) const WRITE_TIME: Duration = Duration::from_secs(8);
-/// The time for a client to read its answer, before its connection can be closed to make room.
+/// The time for a client to read its answer, before its connection can be closed to make
+/// room.
 pub(crate) const WRITE_GRACE: Duration = Duration::from_secs(1);
+/// The most bytes of bodies that clients read, apart from one. If there are more, a connection is
+/// closed. Clients that get the same body share it.
+pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// The send buffer of a connection. The kernel doubles it, and would otherwise use up to 4 MiB for
 /// a client that does not read.
 pub(crate) const SEND_BUFFER_BYTES: usize = 128 * 1024;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     os::fd::OwnedFd,
     sync::mpsc::{self, Receiver},
     thread,
@@ -87,12 +87,16 @@ impl Listener {
         Ok(Listener { sockets, address, reserved })
     }
 
-    /// Starts the front, and returns the requests for the loop. `access` restricts the clients, if
-    /// it is set.
+    /// Starts the front, and returns the requests for the loop, which are for one of the paths.
+    /// `access` restricts the clients, if it is set.
     ///
     /// # Errors
     /// Too few file descriptors or threads are available.
-    pub(crate) fn start(self, mut access: Option<Access>) -> Result<(Shutdown, Requests)> {
+    pub(crate) fn start(
+        self,
+        mut access: Option<Access>,
+        paths: [String; 2],
+    ) -> Result<(Shutdown, Requests)> {
         let bell = Bell::new().context("no event descriptor can be made")?;
         let (sender, messages) = mpsc::channel();
         let to_front = ToFront::new(sender, bell.clone());
@@ -101,7 +105,7 @@ impl Listener {
             access.start(to_front.clone()).context("no thread can be started")?;
         }
         let (unanswered, answered) = mpsc::channel();
-        let front = Front::new(self.sockets, access, to_loop, messages, bell, unanswered);
+        let front = Front::new(self.sockets, access, paths, to_loop, messages, bell, unanswered);
         let serving = thread::Builder::new().spawn(move || front.run());
         serving.context("no thread can be started")?;
         Ok((Shutdown { to_front, answered, _reserved: self.reserved }, requests))
@@ -157,6 +161,51 @@ fn is_of_missing_ipv6(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
+/// The next connection, which does not block, and from where it comes; `None` if nobody connects.
+///
+/// # Errors
+/// Nobody can be accepted now.
+pub(super) fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, IpAddr)>> {
+    loop {
+        match listener.accept() {
+            Ok((tcp, from)) => {
+                tcp.set_nonblocking(true)?;
+                return Ok(Some((tcp, from.ip())));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether only this connection failed. accept(2) passes on the errors of its network.
+fn is_of_connection(error: &io::Error) -> bool {
+    use Errno as E;
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(
+            E::INTR
+                | E::CONNABORTED
+                | E::NETDOWN
+                | E::PROTO
+                | E::NOPROTOOPT
+                | E::HOSTDOWN
+                | E::NONET
+                | E::HOSTUNREACH
+                | E::OPNOTSUPP
+                | E::NETUNREACH
+        )
+    )
+}
+
+/// Whether descriptors or memory ran out.
+pub(super) fn is_of_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
 impl Shutdown {
     /// Accepts no more connections.
     pub(crate) fn begin(&self) {
@@ -183,5 +232,19 @@ mod tests {
         ] {
             assert_eq!(is_of_missing_ipv6(&errno.into()), is_left_out, "{errno}");
         }
+    }
+
+    #[test]
+    fn a_failed_connection_is_no_shortage() {
+        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::NETDOWN, Errno::HOSTUNREACH] {
+            let error = errno.into();
+            assert!(is_of_connection(&error) && !is_of_shortage(&error), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            let error = errno.into();
+            assert!(is_of_shortage(&error) && !is_of_connection(&error), "{errno}");
+        }
+        let forbidden = Errno::PERM.into();
+        assert!(!is_of_shortage(&forbidden) && !is_of_connection(&forbidden));
     }
 }

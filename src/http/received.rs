@@ -19,9 +19,9 @@ impl Received {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether nothing is left to be read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// Whether more has arrived than a part of an empty line.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.bytes.as_slice(), [] | b"\r")
     }
 
     /// Whether the request that arrives is for an answer without a body.
@@ -116,8 +116,21 @@ mod tests {
             let expected =
                 [("/metrics".to_owned(), Method::Head), ("/".to_owned(), Method::Get)].to_vec();
             assert_eq!(paths, expected, "pieces of {size}");
-            assert!(received.is_empty());
+            assert!(received.bytes.is_empty());
         }
+    }
+
+    #[test]
+    fn empty_lines_begin_no_request() {
+        let mut received = Received::default();
+        for piece in ["\r", "\n", "\r\n\r\n\r", "\n"] {
+            received.push(piece.as_bytes());
+            assert_eq!(received.next(), Ok(None));
+            assert!(!received.has_begun(), "{piece:?}");
+        }
+        received.push(b"\r\nG");
+        assert_eq!(received.next(), Ok(None));
+        assert!(received.has_begun());
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Fields {
     }
 
     fn add(&mut self, name: &str, value: &[u8]) -> Result<(), Refusal> {
-        // These fields are ASCII. Others may contain bytes above 127 (RFC 9110, 5.5).
+        // Most of these fields are ASCII. Others may contain bytes above 127 (RFC 9110, 5.5).
         let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
         match (name, text) {
             ("accept", Some(text)) => {
@@ -221,10 +221,10 @@ impl Fields {
             ("host", _) => return Err(BAD_REQUEST),
             ("content-length", _) => self.add_length(value)?,
             ("transfer-encoding", _) => return Err(NOT_IMPLEMENTED),
-            ("connection", Some(text)) => {
-                for option in text.split(',').map(str::trim) {
-                    self.close |= option.eq_ignore_ascii_case("close");
-                    self.keep_alive |= option.eq_ignore_ascii_case("keep-alive");
+            ("connection", _) => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
             ("x-prometheus-scrape-timeout-seconds", Some(text)) => {
@@ -279,7 +279,7 @@ mod tests {
         let mut received = Received::default();
         received.push(bytes);
         match received.next() {
-            Ok(Some(head)) if received.is_empty() => Ok(head),
+            Ok(Some(head)) if !received.has_begun() => Ok(head),
             Ok(_) => Err(0),
             Err(refusal) => Err(refusal.status),
         }
@@ -315,6 +315,7 @@ mod tests {
         assert_eq!(kept("1.1", "Host: x\r\n"), Ok(true));
         assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade, Close\r\n"), Ok(false));
         assert_eq!(kept("1.1", "Host: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"), Ok(true));
+        assert_eq!(kept("1.1", "Host: x\r\nConnection: close, \u{fc}\r\n"), Ok(false));
         assert_eq!(kept("1.0", ""), Ok(false));
         assert_eq!(kept("1.0", "Connection: Keep-Alive\r\n"), Ok(true));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::TcpStream,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -168,6 +169,27 @@ fn what_is_being_served_is_answered_before_it_stops() {
     assert_eq!(exporter.end().0, Some(0));
 }
 
+/// A client that reads so sends no other request on the connection (RFC 9112, 9.6).
+#[test]
+fn an_answer_while_it_stops_says_that_the_connection_closes() {
+    let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let mut asked = exporter.connect();
+    asked.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut asks = exporter.connect();
+    asks.write_all(b"GET /-/healthy HTTP/1.1\r\n").unwrap();
+    until("w runs", || fake.runs() == 1);
+    exporter.signal("TERM");
+    until("it accepts nobody", || TcpStream::connect(&exporter.address).is_err());
+    asks.write_all(b"Host: x\r\n\r\n").unwrap();
+    std::fs::write(fake.folder.join("go"), "").unwrap();
+    for stream in [&mut asked, &mut asks] {
+        let answer = Answer::read_to_end(stream);
+        assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")));
+        assert_eq!(answer.header("Keep-Alive"), None);
+    }
+}
+
 #[test]
 fn a_hanging_w_is_killed_when_it_stops() {
     let fake = FakeW::new("echo $$ >$DIR/pid; sleep 1000 & sleep 1000");
@@ -236,6 +258,30 @@ fn a_kept_connection_says_how_long_it_is_kept() {
     let answer = Answer::read_one(&mut kept);
     assert_eq!(answer.header("Keep-Alive"), Some("timeout=120"));
     assert_eq!(exporter.get("/metrics").header("Keep-Alive"), None);
+}
+
+#[test]
+fn after_an_answer_a_part_of_a_request_has_its_time_and_an_empty_line_is_none() {
+    let fake = FakeW::new("cat $TABLE");
+    let exporter = Exporter::of(&fake.command(), &[]);
+    let whole = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n".as_slice();
+    let mut with_a_line = exporter.connect();
+    let mut with_half_a_line = exporter.connect();
+    for (stream, more) in [(&mut with_a_line, "\r\n"), (&mut with_half_a_line, "\r")] {
+        stream.write_all(whole).unwrap();
+        assert_eq!(Answer::read_one(stream).status, 200);
+        stream.write_all(more.as_bytes()).unwrap();
+        until("it is read", || exporter.unread_bytes() == 0);
+    }
+    with_half_a_line.write_all(b"\n").unwrap();
+    let mut with_a_part = exporter.connect();
+    with_a_part.write_all(&[whole, b"GET / HT"].concat()).unwrap();
+    assert_eq!(Answer::read_one(&mut with_a_part).status, 200);
+    assert_eq!(Answer::read_to_end(&mut with_a_part).status, 408);
+    for stream in [&mut with_a_line, &mut with_half_a_line] {
+        stream.write_all(whole).unwrap();
+        assert_eq!(Answer::read_one(stream).status, 200);
+    }
 }
 
 #[test]

@@ -73,6 +73,21 @@ fn an_unknown_path_does_not_wait_for_w() {
 }
 
 #[test]
+fn an_unknown_path_needs_no_place_among_those_that_wait() {
+    let fake = FakeW::new(UNTIL_GO);
+    let exporter = Exporter::of(&fake.command(), &["--w.timeout=60s"]);
+    let mut waiting: Vec<TcpStream> = (0..248).map(|_| scrape(&exporter, "")).collect();
+    until("w runs", || is_running(&fake));
+    until("all are read", || exporter.unread_bytes() == 0);
+    assert_eq!(exporter.get("/nothing").status, 404);
+    let mut kept = exporter.connect();
+    kept.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(Answer::read_one(&mut kept).status, 404);
+    go(&fake);
+    assert!(waiting.iter_mut().all(|stream| Answer::read_to_end(stream).status == 200));
+}
+
+#[test]
 fn with_an_interval_of_zero_nobody_waits_for_a_second_run() {
     let fake = FakeW::new(UNTIL_GO);
     let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);

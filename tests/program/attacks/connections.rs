@@ -207,6 +207,30 @@ fn clients_that_never_read_a_large_answer_keep_nobody_out() {
     });
 }
 
+/// Each gets an answer of its own, because `w` runs for each.
+#[test]
+fn answers_that_nobody_reads_take_bounded_memory() {
+    let _alone = alone();
+    let w = format!("cat {}", crowd(&folder(), 5_000));
+    let exporter = exporter(&w, &["--scrape.interval=0"]);
+    let answer = exporter.metrics().len() as u64 / 1024;
+    assert!(answer > 500, "{answer} KB");
+    let before = exporter.status("VmHWM");
+    let readers: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = exporter.connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            // It is being answered, and more than fits into the buffers of both sides is left.
+            assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+            stream
+        })
+        .collect();
+    let most = exporter.status("VmHWM");
+    assert!(most < before + 16 * 1024 + 4 * answer, "{before} KB, then {most} KB");
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    drop(readers);
+}
+
 #[test]
 fn sixteen_clients_that_keep_their_connections_are_answered_quickly() {
     let _alone = alone();

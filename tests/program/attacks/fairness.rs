@@ -3,13 +3,16 @@
 use std::{
     collections::VecDeque,
     io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt::set_socket_linger};
+use rustix::net::{
+    AddressFamily, SocketType, bind, connect, socket,
+    sockopt::{set_socket_linger, set_socket_send_buffer_size},
+};
 
 use crate::{
     attacks::siege::{Address, Bounds, Target, USUAL, alone, exporter, siege, under},
@@ -33,10 +36,12 @@ fn go(fake: &FakeW) {
     std::fs::write(fake.folder.join("go"), "").unwrap();
 }
 
-/// Connects from 127.0.0.N, which is another address than that of other clients.
-fn connect_from(last: u8, exporter: SocketAddr) -> TcpStream {
+/// An address of this host. All but 127.0.0.1, from which other clients connect, count as one.
+const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+fn connect_from(client: Ipv4Addr, exporter: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    bind(&socket, &SocketAddr::from((client, 0))).unwrap();
     connect(&socket, &exporter).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -176,7 +181,7 @@ fn one_address_that_takes_all_places_leaves_those_of_others_to_them() {
         let crowded = || exporter.descriptors() > CROWD;
         until("the attackers have all places", crowded);
         let mut others: Vec<TcpStream> =
-            (0..20).map(|_| connect_from(2, exporter.address.address())).collect();
+            (0..20).map(|_| connect_from(ANOTHER, exporter.address.address())).collect();
         others.iter_mut().for_each(|stream| stream.write_all(SCRAPE).unwrap());
         // As long as it takes to see that none of them is refused.
         thread::sleep(Duration::from_secs(1));
@@ -185,6 +190,80 @@ fn one_address_that_takes_all_places_leaves_those_of_others_to_them() {
     });
     let statuses: Vec<_> = others.iter_mut().map(status).collect();
     assert!(statuses.iter().all(|status| *status == Some(200)), "{statuses:?}");
+}
+
+/// A user of this host can send from each address of 127.0.0.0/8.
+#[test]
+fn a_user_with_all_loopback_addresses_leaves_places_and_connections_to_others() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let address = exporter.address.address();
+    let from = |number: usize| {
+        let [high, low] = (number as u16).to_be_bytes();
+        connect_from(Ipv4Addr::new(127, 9, high, low), address)
+    };
+    let mut waiting: Vec<TcpStream> = (0..CROWD).map(from).collect();
+    waiting.iter_mut().for_each(|stream| stream.write_all(SCRAPE).unwrap());
+    until("w runs", || fake.runs() == 1);
+    until("all are read", || exporter.unread_bytes() == 0);
+    let mut first = asking(&exporter, SCRAPE);
+    until("it is read", || exporter.unread_bytes() == 0);
+    let silent: Vec<TcpStream> = (CROWD..2 * CROWD).map(from).collect();
+    let mut second = exporter.connect();
+    // One from each address is then as old as this one, or younger.
+    let more: Vec<TcpStream> = (2 * CROWD..4 * CROWD).map(from).collect();
+    second.write_all(SCRAPE).unwrap();
+    // As long as it takes to see that none of them is refused.
+    thread::sleep(Duration::from_millis(500));
+    go(&fake);
+    assert_eq!([&mut first, &mut second].map(status), [Some(200); 2]);
+    drop((silent, more));
+}
+
+/// The connections that ended while the exporter did not run are no reason to close others.
+#[test]
+fn connections_that_have_ended_count_no_more() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let address = exporter.address.address();
+    let descriptors = exporter.descriptors();
+    let mut waiting: Vec<TcpStream> = (0..200).map(|_| connect_from(ANOTHER, address)).collect();
+    waiting.iter_mut().for_each(|stream| stream.write_all(SCRAPE).unwrap());
+    let others: Vec<TcpStream> = (0..56).map(|_| exporter.connect()).collect();
+    until("all connections are taken", || exporter.descriptors() >= descriptors + 256);
+    until("w runs", || fake.runs() == 1);
+    until("all are read", || exporter.unread_bytes() == 0);
+    exporter.signal("STOP");
+    drop(others);
+    let more: Vec<TcpStream> = (0..10).map(|_| exporter.connect()).collect();
+    exporter.signal("CONT");
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    go(&fake);
+    assert!(waiting.iter_mut().all(|stream| status(stream) == Some(200)));
+    drop(more);
+}
+
+#[test]
+fn who_waits_is_not_pushed_out_by_those_of_its_address_who_come_later() {
+    let _alone = alone();
+    let (fake, exporter) = slow();
+    let descriptors = exporter.descriptors();
+    let mut first = asking(&exporter, SCRAPE);
+    until("w runs", || fake.runs() == 1);
+    let mut later: Vec<TcpStream> = (1..CROWD).map(|_| asking(&exporter, SCRAPE)).collect();
+    until("all are read", || exporter.unread_bytes() == 0);
+    // These come all at once.
+    exporter.signal("STOP");
+    later.extend((0..40).map(|_| asking(&exporter, SCRAPE)));
+    exporter.signal("CONT");
+    until("all are read", || exporter.unread_bytes() == 0);
+    // Three belong to the run of w.
+    let are_refused = || exporter.descriptors() <= descriptors + CROWD + 3;
+    until("those without a place are refused", are_refused);
+    go(&fake);
+    assert_eq!(status(&mut first), Some(200));
+    let answered = later.iter_mut().map(status).filter(|status| *status == Some(200));
+    assert_eq!(answered.count(), CROWD - 1);
 }
 
 /// As a client far away looks like over TLS, or one whose packets are lost.
@@ -207,7 +286,7 @@ fn a_flood_of_silent_connections_keeps_out_no_slow_client_of_another_address() {
         until("the flood takes all connections", || exporter.descriptors() > CROWD);
         for delay in [100, 150, 200] {
             let mut others: Vec<TcpStream> =
-                (0..20).map(|_| connect_from(2, exporter.address.address())).collect();
+                (0..20).map(|_| connect_from(ANOTHER, exporter.address.address())).collect();
             thread::sleep(Duration::from_millis(delay));
             for stream in &mut others {
                 let _ = stream.write_all(SCRAPE);
@@ -251,6 +330,41 @@ fn a_client_that_sends_nothing_but_empty_lines_is_not_read_for_ever() {
             }
         },
     );
+}
+
+/// Sends without a pause on more connections than the exporter can empty meanwhile. It must end
+/// them all the same.
+fn ends_with(first: &[u8], again: &[u8], limit: Duration) {
+    let _alone = alone();
+    let exporter = slow_and_gone().1;
+    let mut floods: Vec<(TcpStream, usize)> =
+        (0..16).map(|_| (asking(&exporter, first), 0)).collect();
+    for (stream, _) in &floods {
+        set_socket_send_buffer_size(stream, 4 << 20).unwrap();
+        stream.set_nonblocking(true).unwrap();
+    }
+    let bytes = again.repeat((1 << 20) / again.len());
+    let began = Instant::now();
+    while !floods.is_empty() {
+        assert!(began.elapsed() < promised(limit), "{} are still open", floods.len());
+        floods.retain_mut(|(stream, sent)| match stream.write(&bytes[*sent % again.len()..]) {
+            Ok(count) => {
+                *sent += count;
+                true
+            }
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        });
+    }
+}
+
+#[test]
+fn a_client_that_sends_empty_lines_for_ever_has_the_time_of_a_request() {
+    ends_with(b"", b"\r\n", Duration::from_secs(7));
+}
+
+#[test]
+fn a_client_that_sends_on_after_its_last_answer_is_left() {
+    ends_with(b"BREW / HTTP/1.1\r\n", b"x", Duration::from_secs(3));
 }
 
 fn slow_and_gone() -> (FakeW, Exporter) {

@@ -12,7 +12,7 @@ use super::{
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
 use crate::attacks::siege::crowd;
-use crate::harness::{Answer, Exporter, PATIENCE, promised};
+use crate::harness::{Answer, Exporter, FakeW, PATIENCE, promised, until};
 
 const LOGIN: Option<(&str, &str)> = Some(("prometheus", PASSWORD));
 
@@ -181,6 +181,33 @@ fn every_path_needs_the_password() {
         let expected = if path == "/nothing" { 404 } else { 200 };
         assert_eq!(exporter.ask(&get(path, LOGIN)).status, expected);
     }
+}
+
+/// A check takes a second or more. What was read before a run ended shares its result.
+#[test]
+fn a_request_counts_from_when_it_was_read_and_not_from_when_its_password_was_checked() {
+    let hash = bcrypt::hash(PASSWORD, 8).unwrap();
+    let slow_hash = bcrypt::hash(PASSWORD, if cfg!(debug_assertions) { 11 } else { 14 }).unwrap();
+    let users = format!("basic_auth_users: {{prometheus: {hash}, other: {slow_hash}}}\n");
+    let files = Files::new(&users);
+    let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
+    let exporter = Exporter::of(
+        &fake.command(),
+        &["--scrape.interval=0", "--w.timeout=60s", "--web.config.file", &files.web()],
+    );
+    let ask = |login| {
+        let mut stream = exporter.connect();
+        stream.write_all(get("/metrics", login).as_bytes()).unwrap();
+        stream
+    };
+    let mut known = ask(LOGIN);
+    until("w runs", || fake.runs() == 1);
+    let mut checked = ask(Some(("other", PASSWORD)));
+    until("it is read", || exporter.unread_bytes() == 0);
+    std::fs::write(fake.folder.join("go"), "").unwrap();
+    assert_eq!(Answer::read_to_end(&mut known).status, 200);
+    assert_eq!(Answer::read_to_end(&mut checked).status, 200);
+    assert_eq!(fake.runs(), 1);
 }
 
 /// A known user costs as much as an unknown one, and a right password only once. The processor's
