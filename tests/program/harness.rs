@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Once,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime},
 };
+
+use nix::sys::signal::SigSet;
+use signal_hook::{consts::SIGCHLD, flag};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prometheus-what-active-users-exporter");
 
@@ -61,6 +64,7 @@ pub fn contrib(name: &str) -> String {
 /// A new folder for this test. It stays, so that a failure can be examined, until tests are run a
 /// day later.
 pub fn folder() -> PathBuf {
+    reset_signals();
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     static REMOVED: Once = Once::new();
     let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -155,9 +159,22 @@ pub fn short_lived_program() -> Command {
 /// What a service manager sets for whatever runs the tests.
 const OF_A_SERVICE_MANAGER: [&str; 2] = ["NOTIFY_SOCKET", "JOURNAL_STREAM"];
 
+/// Undoes what whoever runs the tests may have set. The programs that this thread starts inherit the
+/// signals that it blocks: `timeout` could not be stopped. With SIGCHLD ignored, no status of a
+/// program could be had.
+fn reset_signals() {
+    static CAUGHT: Once = Once::new();
+    SigSet::empty().thread_set_mask().unwrap();
+    // Any handler does. Programs do not inherit it.
+    CAUGHT.call_once(|| {
+        flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).unwrap();
+    });
+}
+
 /// The command, without the exporter's variables, without those of a service manager, and without
 /// input.
 pub fn without_variables(mut command: Command) -> Command {
+    reset_signals();
     for name in OF_A_SERVICE_MANAGER {
         command.env_remove(name);
     }
