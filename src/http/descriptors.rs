@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rustix::{
     event::{EventfdFlags, eventfd},
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -18,8 +18,6 @@ use crate::log;
 /// it is one for the whole process.
 static CONNECTIONS: OnceLock<usize> = OnceLock::new();
 
-const TOO_FEW: &str = "there are too few file descriptors; raise the limit to 512 (ulimit -n, or LimitNOFILE of the systemd unit)";
-
 /// Raises the limit of descriptors where it is low, and decides how many connections can be open.
 /// To be called before the rest of the start opens descriptors.
 ///
@@ -28,13 +26,17 @@ const TOO_FEW: &str = "there are too few file descriptors; raise the limit to 51
 pub(super) fn provide() -> Result<()> {
     raise_limit();
     let reserved = START_DESCRIPTORS + RUN_DESCRIPTORS;
-    let connections = spare(reserved + MAX_CONNECTIONS).context(TOO_FEW)?.saturating_sub(reserved);
+    let connections = spare(reserved + MAX_CONNECTIONS).saturating_sub(reserved);
+    let remedy = || {
+        format!("raise the limit to {DESCRIPTORS} (ulimit -n, or LimitNOFILE of the systemd unit)")
+    };
     if connections < MIN_CONNECTIONS {
-        bail!(TOO_FEW);
+        bail!("there are too few file descriptors; {}", remedy());
     }
     if connections < MAX_CONNECTIONS {
         log::warn(&format!(
-            "there are file descriptors for {connections} clients instead of {MAX_CONNECTIONS}; raise the limit to {DESCRIPTORS} (ulimit -n, or LimitNOFILE of the systemd unit)"
+            "there are file descriptors for {connections} clients instead of {MAX_CONNECTIONS}; {}",
+            remedy()
         ));
     }
     let _ = CONNECTIONS.set(connections);
@@ -53,10 +55,9 @@ fn raise_limit() {
 
 /// How many descriptors can be opened, of at most this many. They are opened, because those that
 /// the process has inherited count too, and /proc may be missing.
-fn spare(most: usize) -> Result<usize> {
-    let one = eventfd(0, EventfdFlags::CLOEXEC)?;
-    let others: Vec<_> = (1..most).map_while(|_| one.try_clone().ok()).collect();
-    Ok(1 + others.len())
+fn spare(most: usize) -> usize {
+    let opened: Vec<_> = (0..most).map_while(|_| eventfd(0, EventfdFlags::CLOEXEC).ok()).collect();
+    opened.len()
 }
 
 /// The most open connections.
