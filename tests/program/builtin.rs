@@ -15,7 +15,8 @@ use what::{
 };
 
 use crate::harness::{
-    Exporter, FakeW, PROGRAM, folder, program, samples, until, without_variables, write_script,
+    Exporter, FakeW, PROGRAM, copy_program, folder, program, samples, until, without_variables,
+    write_script,
 };
 
 /// The log line of a default command without a `w`.
@@ -75,7 +76,7 @@ fn an_installed_w_takes_over_from_it() {
 #[test]
 fn it_is_found_after_the_program_has_been_replaced_or_removed() {
     let own = folder().join("exporter");
-    fs::copy(PROGRAM, &own).unwrap();
+    copy_program(PROGRAM, &own);
     let mut command = Command::new(&own);
     let exporter = Exporter::start(command.args(["--w.command=builtin", "--scrape.interval=0"]));
     fs::remove_file(own).unwrap();

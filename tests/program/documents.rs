@@ -21,7 +21,8 @@ use crate::booted::{
 };
 use crate::{
     harness::{
-        FakeW, PROGRAM, fixture, folder, once, run, within, without_variables, write_script,
+        FakeW, PROGRAM, copy_program, fixture, folder, once, run, within, without_variables,
+        write_script,
     },
     release,
 };
@@ -471,7 +472,7 @@ fn the_program_starts_from_a_clone() {
 fn put_clone(machine: &Machine) {
     let clone = machine.path("/root/clone");
     fs::create_dir_all(clone.join("target/release")).unwrap();
-    fs::copy(PROGRAM, clone.join("target/release").join(env!("CARGO_PKG_NAME"))).unwrap();
+    copy_program(PROGRAM, clone.join("target/release").join(env!("CARGO_PKG_NAME")));
     let mut copy = Command::new("cp");
     copy.arg("-r").arg(Path::new(ROOT).join("contrib"));
     copy.arg(release::file("-", "-x86_64-unknown-linux-musl"));

@@ -101,6 +101,13 @@ pub fn write_script(path: &Path, script: &str) {
     assert!(install.status().unwrap().success());
 }
 
+/// Copies a program. Another process does it, for the same reason.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let mut copy = Command::new("cp");
+    copy.arg("-p").arg(from.as_ref()).arg(to.as_ref());
+    assert!(copy.status().unwrap().success(), "{}", to.as_ref().display());
+}
+
 /// Runs a script of the shell in a folder. It must succeed.
 pub fn sh(folder: &Path, script: &str) {
     let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();

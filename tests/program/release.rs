@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::folder;
+use crate::harness::{copy_program, folder};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -166,7 +166,7 @@ fn root_for_rpm() -> PathBuf {
     for folder in ["bin", "run/systemd/system"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    copy_program("/bin/busybox", root.join("bin/busybox"));
     for applet in ["sh", "rmdir"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

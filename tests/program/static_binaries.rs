@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Answer, Exporter, fixture, folder, promised, samples, signal};
+use crate::harness::{Answer, Exporter, copy_program, fixture, folder, promised, samples, signal};
 
 struct Binary {
     path: PathBuf,
@@ -62,9 +62,9 @@ impl Binary {
     /// A root file system with the binary, and on request with a static BusyBox for `sh` and `w`.
     fn root(&self, busybox: bool) -> PathBuf {
         let root = folder();
-        fs::copy(&self.path, root.join("exporter")).unwrap();
+        copy_program(&self.path, root.join("exporter"));
         if let Some(processor) = self.emulated {
-            fs::copy(format!("/usr/bin/qemu-{processor}-static"), root.join("qemu")).unwrap();
+            copy_program(format!("/usr/bin/qemu-{processor}-static"), root.join("qemu"));
         }
         if busybox {
             for folder in ["bin", "proc", "run", "var/run", "dev"] {
@@ -72,7 +72,7 @@ impl Binary {
             }
             fs::write(root.join("run/utmp"), "").unwrap();
             // Of this processor: what an emulated program executes runs on the real one.
-            fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+            copy_program("/bin/busybox", root.join("bin/busybox"));
             for applet in ["sh", "w"] {
                 symlink("busybox", root.join("bin").join(applet)).unwrap();
             }

@@ -6,7 +6,7 @@ use crate::{
     attacks::siege::{
         Address, Calm, alone, ask, binary_path, crowd, exporter, recovery, scrape, stops_at_once,
     },
-    harness::{Answer, Exporter, FakeW, folder, within, without_variables},
+    harness::{Answer, Exporter, FakeW, copy_program, folder, within, without_variables},
 };
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -155,7 +155,7 @@ impl Home {
     fn new() -> Home {
         let home = Home(std::env::temp_dir().join(format!("what-attacks-{}", std::process::id())));
         fs::create_dir_all(&home.0).unwrap();
-        fs::copy(binary_path(), home.0.join("exporter")).unwrap();
+        copy_program(binary_path(), home.0.join("exporter"));
         crowd(&home.0, 3);
         let open = Command::new("chmod").args(["-R", "a+rX"]).arg(&home.0).status();
         assert!(open.unwrap().success());

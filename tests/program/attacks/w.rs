@@ -11,8 +11,8 @@ use crate::{
         stops_at_once,
     },
     harness::{
-        Exporter, FakeW, children, promised, sh, signal, until, within, without_variables,
-        write_script,
+        Exporter, FakeW, children, copy_program, promised, sh, signal, until, within,
+        without_variables, write_script,
     },
 };
 
@@ -194,7 +194,7 @@ impl Home {
         let home = Home(std::env::temp_dir().join(format!("what-w-{}", std::process::id())));
         fs::create_dir_all(&home.0).unwrap();
         sh(&home.0, "cp \"$(command -v setpriv)\" become-root && chmod 4755 become-root");
-        fs::copy(binary_path(), home.0.join("exporter")).unwrap();
+        copy_program(binary_path(), home.0.join("exporter"));
         home
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
-    harness::{Answer, PATIENCE, folder, until},
+    harness::{Answer, PATIENCE, copy_program, folder, until},
     static_binaries::of_this_processor,
 };
 
@@ -30,12 +30,15 @@ pub struct Machine {
 
 /// Runs in a new PID and mount namespace. Everything inside ends with the first process of the PID
 /// namespace, and the mounts end with the last process. The overlay keeps the tree unchanged.
-/// systemd in a container needs its own cgroups.
+/// systemd in a container needs its own cgroups, and from version 258 on those of cgroup 2.
 const BOOT: &str = r#"
 tree=$1 folder=$2 cgroup=$3
 shift 3
 mkdir "$folder/upper" "$folder/work" "$folder/root"
 mount -t overlay overlay -o "lowerdir=$tree,upperdir=$folder/upper,workdir=$folder/work" "$folder/root" || exit
+case $cgroup in
+what-forky-*) mount -t cgroup2 cgroup2 /sys/fs/cgroup ;;
+esac
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
     if [ -e "$hierarchy/cgroup.procs" ]; then
         mkdir "$hierarchy/$cgroup"
@@ -47,7 +50,7 @@ exec systemd-nspawn --quiet --private-network --register=no --keep-unit --consol
 "#;
 
 impl Machine {
-    /// Boots Debian's `bookworm`, `trixie` or `bullseye` with systemd, and waits until it is up.
+    /// Boots Debian's `bullseye`, `bookworm`, `trixie` or `forky` with systemd, and waits until it is up.
     pub fn boot(suite: &str) -> Machine {
         Machine::boot_with(suite, &[], &[])
     }
@@ -179,7 +182,7 @@ impl Machine {
 
     /// Puts the static binary where `docs/install.md` has it.
     pub fn install_binary(&self) {
-        fs::copy(of_this_processor(), self.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
+        copy_program(of_this_processor(), self.path(&format!("/usr/local/bin/{NAME}")));
     }
 
     /// A path inside, as it is called outside.

@@ -10,7 +10,7 @@ use super::{
     unseen,
 };
 use crate::{
-    harness::{samples, until},
+    harness::{copy_program, samples, until},
     static_binaries::of_this_processor,
 };
 
@@ -33,6 +33,12 @@ fn the_built_in_w_sees_each_kind_of_login_on_debian_12() {
 #[ignore = "boots a container"]
 fn the_built_in_w_sees_each_kind_of_login_on_debian_13() {
     each_kind_is_seen("trixie");
+}
+
+#[test]
+#[ignore = "boots a container"]
+fn the_built_in_w_sees_each_kind_of_login_on_debian_forky() {
+    each_kind_is_seen("forky");
 }
 
 fn each_kind_is_seen(suite: &str) {
@@ -118,7 +124,7 @@ fn the_built_in_w_tells_the_same_as_debian_13s_from_a_chroot_and_from_the_unit()
 
     // Nothing but the static binary and what it reads, as nobody.
     std::fs::create_dir(machine.path("/root/jail")).unwrap();
-    std::fs::copy(of_this_processor(), machine.path("/root/jail/w")).unwrap();
+    copy_program(of_this_processor(), machine.path("/root/jail/w"));
     machine.says(
         "cd /root/jail && mkdir -p proc run/systemd/sessions dev/pts
          for path in proc run/systemd/sessions dev/pts; do mount --bind /$path $path; done",

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     booted::machine::{Machine, NAME},
-    harness::{Answer, PROGRAM, contrib},
+    harness::{Answer, PROGRAM, contrib, copy_program},
 };
 
 #[test]
@@ -34,7 +34,7 @@ fn the_unit_reads_its_key_as_a_credential(suite: &str) {
     let files = Files::new("");
     let read = |file: &str| fs::read_to_string(files.path(file)).unwrap();
     let machine = Machine::boot(suite);
-    fs::copy(PROGRAM, machine.path(&format!("/usr/local/bin/{NAME}"))).unwrap();
+    copy_program(PROGRAM, machine.path(&format!("/usr/local/bin/{NAME}")));
     for (from, to) in [
         (format!("{NAME}.service"), format!("/etc/systemd/system/{NAME}.service")),
         (format!("{NAME}.default"), format!("/etc/default/{NAME}")),
