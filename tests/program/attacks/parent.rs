@@ -16,6 +16,7 @@ use std::{
 
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::ioctl_fionread,
     pipe::{PipeFlags, pipe_with},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
@@ -120,15 +121,14 @@ impl Unread {
         let mut writer = File::from(self.writer.try_clone().unwrap());
         let flags = fcntl_getfl(&writer).unwrap();
         fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
-        let mut is_full = false;
-        while !is_full {
-            is_full = writer.write(&[b'.'; 1000]).is_err() && writer.write(b".").is_err();
-            if is_full {
-                // A terminal moves what it has to its reader a moment later.
-                thread::sleep(Duration::from_millis(20));
-                is_full = writer.write(b".").is_err();
-            }
-        }
+        until("it is full", || {
+            // A terminal moves up to 4,095 bytes to its reader, a moment later, and then has room
+            // again.
+            let was_moved = ioctl_fionread(&self.reader).unwrap() > 3900;
+            while writer.write(&[b'.'; 1000]).is_ok() {}
+            while writer.write(b".").is_ok() {}
+            was_moved
+        });
         fcntl_setfl(&writer, flags).unwrap();
     }
 
