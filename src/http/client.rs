@@ -343,3 +343,51 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        net::{Ipv4Addr, TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// A client whose bytes are read, and their other end.
+    fn client_that_sends(bytes: &[u8]) -> io::Result<(Client, TcpStream)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let mut sender = TcpStream::connect(listener.local_addr()?)?;
+        sender.write_all(bytes)?;
+        let (tcp, from) = listener.accept()?;
+        tcp.peek(&mut [0])?;
+        tcp.set_nonblocking(true)?;
+        Ok((Client::new(0, from.ip(), Socket::new(tcp, None)), sender))
+    }
+
+    #[test]
+    fn a_client_whose_next_request_was_read_is_missed_more_than_an_idle_one() -> io::Result<()> {
+        let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (sent, rank) in [(request, 1), (&request.repeat(2), 2), (&format!("{request}GET"), 2)] {
+            let (mut client, _sender) = client_that_sends(sent.as_bytes())?;
+            assert!(matches!(client.serve(PollFlags::IN), Some(Ok(_))), "{sent}");
+            client.answer(String::new(), &Arc::default());
+            assert!(matches!(client.state, State::Idle));
+            assert_eq!(client.rank(Instant::now()), rank, "{sent}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_takes_too_long_ends_although_the_client_sends_on() -> io::Result<()> {
+        let (mut client, mut sender) = client_that_sends(b"GET / HT")?;
+        assert!(client.serve(PollFlags::IN).is_none());
+        client.since -= HEAD_TIME;
+        sender.write_all(b"TP/1")?;
+        assert_eq!(client.serve(PollFlags::IN), Some(Err(REQUEST_TIMEOUT)));
+        // A request that is complete is read first.
+        let (mut client, _sender) = client_that_sends(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        client.since -= HEAD_TIME;
+        assert!(matches!(client.serve(PollFlags::IN), Some(Ok(_))));
+        Ok(())
+    }
+}
