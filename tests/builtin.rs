@@ -262,3 +262,38 @@ fn a_login_that_only_utmp_has_is_believed_in_a_container_only_if_its_process_is_
     symlink("pid:[4026532001]", &namespace).unwrap();
     assert_eq!([container, sshd].map(|cgroup| unlisted(&root, cgroup)), [Some(0), Some(1)]);
 }
+
+#[test]
+fn a_login_that_only_utmp_has_counts_unless_logind_knows_its_session_or_its_user() {
+    let root = root("only-utmp", "debian-12-systemd-252");
+    fs::copy(fixture("debian-12.utmp"), root.join("run/utmp")).unwrap();
+    let [of_session, of_user] = ["/session-37.scope", "/user.slice/user-1000.slice/x.scope"];
+    for known in [of_session, of_user] {
+        assert_eq!(unlisted(&root, &format!("0::{known}\n")), Some(0), "{known}");
+    }
+    assert_eq!(unlisted(&root, "0::/system.slice/dropbear.service\n"), Some(1));
+}
+
+#[test]
+fn a_login_of_utmp_whose_process_is_gone_has_no_row_and_is_counted() {
+    let [system, utmp] = ["debian-12-systemd-252", "debian-12.utmp"];
+    let root = root_of_utmp("gone", system, utmp, "run/utmp");
+    let rows = |root: &Path| table::read(&printed(root)).unwrap().rows.len();
+    let before = rows(&root);
+    fs::remove_dir_all(root.join("proc/88")).unwrap();
+    assert_eq!(rows(&root), before - 1);
+    assert_eq!(table::read(&printed(&root)).unwrap().unlisted, Some(1));
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_read_is_left_out_and_one_that_cannot_be_read_is_an_error() {
+    let root = root("unreadable", "debian-12-systemd-252");
+    let table = printed(&root);
+    let session = root.join("run/systemd/sessions/99");
+    symlink("gone", &session).unwrap();
+    assert_eq!(printed(&root), table);
+    fs::remove_file(&session).unwrap();
+    fs::create_dir(&session).unwrap();
+    let error = builtin::table(&root, Extras::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("/sessions/99 can't be read"), "{error:#}");
+}

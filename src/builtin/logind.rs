@@ -385,6 +385,14 @@ MONOTONIC=12345678
     }
 
     #[test]
+    fn of_a_long_file_both_ends_are_read() {
+        let whole = vec![b'a'; 2 * 8192];
+        assert_eq!(ends(whole.clone()), whole);
+        let long = [[b'a'; 8192], [b'x'; 8192], [b'z'; 8192]].concat();
+        assert_eq!(ends(long), [&[b'a'; 8192][..], b"\n", &[b'z'; 8192]].concat());
+    }
+
+    #[test]
     fn a_file_that_is_cut_off_is_never_another_session() {
         let quoted = FILE.replace("=192.0.2.7", "=\"192.0.2.7 x\"");
         for file in [FILE, &quoted] {
