@@ -1,7 +1,5 @@
 //! The file descriptors of this process. Clients get as many as leave enough for `w`.
 
-use std::sync::OnceLock;
-
 use anyhow::{Result, bail};
 use rustix::{
     event::{EventfdFlags, eventfd},
@@ -14,16 +12,33 @@ use super::limits::{
 };
 use crate::log;
 
-/// How many connections can be open, of at most `MAX_CONNECTIONS`. Like the limit of descriptors,
-/// it is one for the whole process.
-static CONNECTIONS: OnceLock<usize> = OnceLock::new();
+/// How many connections can be open, of at most `MAX_CONNECTIONS`.
+#[derive(Clone, Copy)]
+pub(super) struct Connections(usize);
+
+impl Connections {
+    /// The most open connections.
+    pub(super) fn most(self) -> usize {
+        self.0
+    }
+
+    /// If more connections are open, each ends with its next answer.
+    pub(super) fn kept(self) -> usize {
+        self.0 * 3 / 4
+    }
+
+    /// The most requests that wait for the loop.
+    pub(super) fn waiting(self) -> usize {
+        self.0 - OWN_CONNECTIONS
+    }
+}
 
 /// Raises the limit of descriptors where it is low, and decides how many connections can be open.
 /// To be called before the rest of the start opens descriptors.
 ///
 /// # Errors
 /// There are too few descriptors for the start, a run of `w` and a few clients.
-pub(super) fn provide() -> Result<()> {
+pub(super) fn provide() -> Result<Connections> {
     raise_limit();
     let reserved = START_DESCRIPTORS + RUN_DESCRIPTORS;
     let connections = spare(reserved + MAX_CONNECTIONS).saturating_sub(reserved);
@@ -39,8 +54,7 @@ pub(super) fn provide() -> Result<()> {
             remedy()
         ));
     }
-    let _ = CONNECTIONS.set(connections);
-    Ok(())
+    Ok(Connections(connections))
 }
 
 /// Not further than is needed. `w` inherits the limit, and some programs close each number below it.
@@ -58,19 +72,4 @@ fn raise_limit() {
 fn spare(most: usize) -> usize {
     let opened: Vec<_> = (0..most).map_while(|_| eventfd(0, EventfdFlags::CLOEXEC).ok()).collect();
     opened.len()
-}
-
-/// The most open connections.
-pub(super) fn max_connections() -> usize {
-    CONNECTIONS.get().copied().unwrap_or(MAX_CONNECTIONS)
-}
-
-/// If more connections are open, each ends with its next answer.
-pub(super) fn max_kept_connections() -> usize {
-    max_connections() * 3 / 4
-}
-
-/// The most requests that wait for the loop.
-pub(super) fn max_waiting() -> usize {
-    max_connections() - OWN_CONNECTIONS
 }

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     access::Access,
     client::{Client, State},
-    descriptors::{max_connections, max_kept_connections},
+    descriptors::Connections,
     limits::{ACCEPTS, LOG_TIME, MIN_SCRAPE_TIMEOUT, RETRY_TIME, SCRAPE_TIMEOUT_OFFSET},
     listener,
     network::network,
@@ -31,14 +31,23 @@ use crate::log;
 /// The path that is answered without the loop. It shows only whether the process serves.
 const HEALTHY: &str = "/-/healthy";
 
+/// What is decided before it starts.
+pub(super) struct Settings {
+    /// Restricts the clients, if it is set.
+    pub access: Option<Access>,
+    /// What the loop serves.
+    pub paths: [String; 2],
+    pub connections: Connections,
+}
+
 /// All clients, and what they share.
 pub(super) struct Front {
     /// Empty when it stops.
     listeners: Vec<TcpListener>,
     clients: Vec<Client>,
     access: Option<Access>,
-    /// What the loop serves.
     paths: [String; 2],
+    connections: Connections,
     to_loop: ToLoop,
     messages: Receiver<Message>,
     bell: Bell,
@@ -63,8 +72,7 @@ impl Front {
     /// Nobody has been accepted yet.
     pub(super) fn new(
         listeners: Vec<TcpListener>,
-        access: Option<Access>,
-        paths: [String; 2],
+        Settings { access, paths, connections }: Settings,
         to_loop: ToLoop,
         messages: Receiver<Message>,
         bell: Bell,
@@ -75,6 +83,7 @@ impl Front {
             clients: Vec::new(),
             access,
             paths,
+            connections,
             to_loop,
             messages,
             bell,
@@ -193,7 +202,7 @@ impl Front {
 
     /// Answers a request that needs no loop; others queue for a place.
     fn go_on(&mut self, index: usize, head: Head) {
-        let ends = self.clients.len() > max_kept_connections() || self.listeners.is_empty();
+        let ends = self.clients.len() > self.connections.kept() || self.listeners.is_empty();
         let client = &mut self.clients[index];
         // A client that reads `Connection: close` loses no request. One whose idle connection is
         // closed while it sends the next one does.
@@ -283,7 +292,7 @@ impl Front {
             Ok(tls) => tls,
             Err(error) => return log::warn(&format!("TLS can't be started: {error:#}")),
         };
-        if self.clients.len() >= max_connections() {
+        if self.clients.len() >= self.connections.most() {
             self.close_one();
         }
         let socket = Socket::new(tcp, tls);

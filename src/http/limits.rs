@@ -12,8 +12,8 @@ pub(crate) const OWN_CONNECTIONS: usize = 8;
 /// The descriptors that a run of `w` and its answer have open at a time, which are 10, and some for
 /// a file of certificates that is read again.
 pub(crate) const RUN_DESCRIPTORS: usize = 16;
-/// The descriptors that tiny_http and the rest of the start open.
-pub(crate) const START_DESCRIPTORS: usize = 11;
+/// The descriptors that tiny_http and the rest of the front open.
+pub(crate) const START_DESCRIPTORS: usize = 12;
 /// The limit of descriptors that is enough, also with some that are inherited.
 pub(crate) const DESCRIPTORS: u64 = 512;
 /// The length of the listen queue.

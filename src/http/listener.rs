@@ -20,7 +20,8 @@ use rustix::{
 
 use super::{
     access::Access,
-    front::Front,
+    descriptors,
+    front::{Front, Settings},
     limits::{LISTEN_QUEUE, SEND_BUFFER_BYTES},
     requests::{Bell, Message, Requests, ToFront},
     server,
@@ -97,6 +98,7 @@ impl Listener {
         mut access: Option<Access>,
         paths: [String; 2],
     ) -> Result<(Shutdown, Requests)> {
+        let connections = descriptors::provide()?;
         let bell = Bell::new().context("no event descriptor can be made")?;
         let (sender, messages) = mpsc::channel();
         let to_front = ToFront::new(sender, bell.clone());
@@ -105,7 +107,8 @@ impl Listener {
             access.start(to_front.clone()).context("no thread can be started")?;
         }
         let (unanswered, answered) = mpsc::channel();
-        let front = Front::new(self.sockets, access, paths, to_loop, messages, bell, unanswered);
+        let settings = Settings { access, paths, connections };
+        let front = Front::new(self.sockets, settings, to_loop, messages, bell, unanswered);
         let serving = thread::Builder::new().spawn(move || front.run());
         serving.context("no thread can be started")?;
         Ok((Shutdown { to_front, answered, _reserved: self.reserved }, requests))

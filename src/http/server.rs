@@ -38,10 +38,7 @@ use rustix::{
 };
 use tiny_http::Server;
 
-use super::{
-    descriptors,
-    requests::{Requests, ToFront, ToLoop},
-};
+use super::requests::{Requests, ToFront, ToLoop};
 use crate::clock;
 
 /// The threads that tiny_http starts: one accepts connections, and four read requests.
@@ -59,7 +56,6 @@ const START_TIME: Duration = Duration::from_secs(5);
 /// Too few file descriptors or threads are available, or other processes connected first at every
 /// try.
 pub(super) fn start(to_front: ToFront) -> Result<(ToLoop, Requests)> {
-    descriptors::provide()?;
     there_are_enough_threads()?;
     let (listener, stream) = private_connection()?;
     let server = Server::from_listener(listener, None)

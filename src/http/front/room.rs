@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use super::{Front, refuse};
 use crate::http::{
     client::{Client, State},
-    descriptors::max_waiting,
     places::{self, Connection, Reader, Waiting},
     request::SERVICE_UNAVAILABLE,
 };
@@ -19,7 +18,7 @@ impl Front {
             if !matches!(self.clients[index].state, State::Queued(_)) {
                 continue;
             }
-            if waiting >= max_waiting() {
+            if waiting >= self.connections.waiting() {
                 let Some(other) = self.first_to_yield(index) else { continue };
                 refuse(&mut self.clients[other], SERVICE_UNAVAILABLE, self.access.as_ref());
                 waiting -= 1;
