@@ -1,6 +1,6 @@
 //! The HTTP server in front of the loop. It accepts connections, limits what clients can use,
 //! parses requests and writes answers. It knows no metrics and only one route, `/-/healthy`, which
-//! is answered whatever the loop does. It is told for which paths the loop has answers.
+//! is answered whatever the loop does. The loop names the paths that it answers.
 
 #[cfg(feature = "tls")]
 mod access;

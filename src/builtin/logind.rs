@@ -11,7 +11,7 @@
 //!
 //! To 257, DISPLAY is as it is too, and the user of a session can set it to any text (`SetDisplay`):
 //! `x\nSTATE=closing`, a quote that nothing closes, megabytes. logind writes UID, USER, STATE, REMOTE,
-//! TYPE, CLASS and SCOPE before it, and LEADER and REALTIME behind it. So such a user can only add
+//! TYPE, CLASS and SCOPE before it, and LEADER and REALTIME after it. So such a user can only add
 //! what logind has not written of this session: its terminal, seat, address or service.
 
 use std::{
@@ -125,7 +125,7 @@ impl<'a> Values<'a> {
             values.push((name, text));
             file = rest;
         }
-        // Of two equal names, the first counts up to DISPLAY, and the last behind it.
+        // Of two equal names, the first counts up to DISPLAY, and the last after it.
         if let Some(display) = values.iter().position(|(name, _)| *name == b"DISPLAY") {
             values[display..].reverse();
         }

@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_within_a_head_end_it_and_are_not_dropped() {
+        let mut received = Received::default();
+        received.push(b"HEAD / HTTP/1.1\r\nHost: x\r\n");
+        assert!(received.is_to_head() && matches!(received.next(), Ok(None)));
+        received.push(b"\r\nGET / HTTP/1.1\r\n");
+        assert!(matches!(received.next(), Ok(Some(_))));
+        assert!(!received.is_to_head());
+    }
+
+    #[test]
     fn each_byte_is_looked_at_once() {
         let mut received = Received::default();
         for byte in [b"GET / HTTP/1.1\r\nHost: x\r\nA: ".as_slice(), &[b'x'; 4000]].concat() {
