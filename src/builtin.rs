@@ -16,6 +16,7 @@ mod utmp;
 
 use std::{
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -45,6 +46,9 @@ pub struct Extras {
 pub const WHAT: &str = "--what";
 /// The argument behind the sub-command that sets [`Extras::unlisted`].
 pub const UNLISTED: &str = "--unlisted";
+
+/// When a login can have begun, Unix seconds: to the year 2286, as the reader of the table takes it.
+const LOGINS: RangeInclusive<u64> = 1..=9_999_999_999;
 
 /// One login, as its source has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +96,9 @@ pub fn table(root: &Path, extras: Extras) -> Result<Vec<u8>> {
             of_utmp(root, entries, extras)?
         }
     };
+    if let Some(Row { login, .. }) = rows.iter().find(|row| !LOGINS.contains(&row.login.began)) {
+        bail!("there is no possible login time for {}", login.user.escape_ascii());
+    }
     Ok(print::table(&rows, extras.unlisted.then_some(unlisted)))
 }
 
@@ -145,9 +152,6 @@ fn of_utmp(root: &Path, entries: Vec<Login>, extras: Extras) -> Result<(Vec<Row>
         Some(host.row(entry, process, &cgroup, extras))
     });
     let rows: Vec<Row> = rows.collect();
-    if let Some(row) = rows.iter().find(|row| row.login.began == 0) {
-        bail!("utmp has no login time for {}", row.login.user.escape_ascii());
-    }
     let unlisted = count - rows.len();
     Ok((rows, unlisted))
 }

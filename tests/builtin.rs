@@ -20,12 +20,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use proptest::{
+    prelude::*,
+    sample::Index,
+    test_runner::{Config, TestRunner},
+};
 use rustix::{
     fd::OwnedFd,
     process::getuid,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
-
 use what::{
     builtin::{self, Extras},
     calendar::Span,
@@ -296,4 +300,95 @@ fn a_session_that_ends_while_it_is_read_is_left_out_and_one_that_cannot_be_read_
     fs::create_dir(&session).unwrap();
     let error = builtin::table(&root, Extras::default()).unwrap_err();
     assert!(format!("{error:#}").contains("/sessions/99 can't be read"), "{error:#}");
+}
+
+#[test]
+fn a_login_time_that_cannot_be_is_an_error() {
+    let root = root_of_utmp("times", "debian-12-systemd-252", "debian-12.utmps", "run/utmp");
+    let utmp = fs::read(root.join("run/utmp")).unwrap();
+    for time in [0, -1, 10_000_000_000i64] {
+        let mut utmp = utmp.clone();
+        for record in utmp.chunks_exact_mut(400) {
+            record[344..352].copy_from_slice(&time.to_ne_bytes());
+        }
+        fs::write(root.join("run/utmp"), utmp).unwrap();
+        let error = builtin::table(&root, Extras::default()).unwrap_err();
+        assert_eq!(error.to_string(), "there is no possible login time for alice", "{time}");
+    }
+}
+
+/// What is done to the bytes of a file.
+#[derive(Debug, Clone)]
+enum Change {
+    CutOff,
+    Replace(Vec<u8>),
+    Insert(Vec<u8>),
+}
+
+fn changed(bytes: &[u8], at: usize, change: &Change) -> Vec<u8> {
+    let (before, after) = bytes.split_at(at % (bytes.len() + 1));
+    match change {
+        Change::CutOff => before.to_vec(),
+        Change::Replace(new) => [before, new, after.get(new.len()..).unwrap_or_default()].concat(),
+        Change::Insert(new) => [before, new, after].concat(),
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    // What has a meaning in one of the files, and anything.
+    let byte = prop_oneof![proptest::sample::select(b"\n\t\0\"\\=() 0197".to_vec()), any::<u8>(),];
+    let new = proptest::collection::vec(byte, 1..20);
+    prop_oneof![
+        Just(Change::CutOff),
+        new.clone().prop_map(Change::Replace),
+        new.prop_map(Change::Insert),
+    ]
+}
+
+/// The files of a system that are read.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, mut files): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| self::files(folder)));
+    files.sort();
+    files
+}
+
+/// Changes a file of the system many times. The table has a row for each session, or there is an
+/// error. What the exporter cannot read is never printed.
+fn whatever_a_file_holds_the_table_can_be_read(root: &Path) {
+    let files = files(root);
+    let sessions = table::read(&printed(root)).unwrap().rows.len();
+    let runner = &mut TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let case = (any::<Index>(), any::<usize>(), change());
+    let result = runner.run(&case, |(file, at, change)| {
+        let file = file.get(&files);
+        let bytes = fs::read(file).unwrap();
+        fs::write(file, changed(&bytes, at, &change)).unwrap();
+        let printed = builtin::table(root, Extras { what: true, unlisted: true });
+        fs::write(file, bytes).unwrap();
+        if let Ok(printed) = printed {
+            let table = table::read(&printed);
+            prop_assert!(table.is_ok(), "{}: {}", file.display(), printed.escape_ascii());
+            prop_assert!(table.unwrap().rows.len() <= sessions + 1);
+        }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn whatever_a_file_of_logind_or_proc_holds_the_table_can_be_read() {
+    for system in OF_LOGIND {
+        whatever_a_file_holds_the_table_can_be_read(&root("changed", system));
+    }
+}
+
+#[test]
+fn whatever_utmp_holds_the_table_can_be_read() {
+    for utmp in ["debian-12.utmp", "debian-12.utmps"] {
+        let root = root_of_utmp(utmp, "debian-12-systemd-252", utmp, "run/utmp");
+        whatever_a_file_holds_the_table_can_be_read(&root);
+    }
 }

@@ -81,9 +81,13 @@ fn session(id: &[u8], file: &[u8]) -> Result<Option<Login>> {
         return Ok(None);
     }
     let scope = values.get("SCOPE");
+    let remote = values.text("REMOTE");
+    if !matches!(remote.as_slice(), b"" | b"0" | b"1") {
+        bail!("REMOTE is neither 0 nor 1: {}", remote.escape_ascii());
+    }
     let facts = Facts {
         uid: values.number("UID")?,
-        remote: values.text("REMOTE"),
+        remote,
         class: class.to_vec(),
         kind: values.text("TYPE"),
         service: values.text("SERVICE"),
@@ -301,6 +305,8 @@ MONOTONIC=12345678
             complaint(&FILE.replace("REALTIME=1795", "REALTIME=x1795")),
             "REALTIME is no number: x1795478400123456"
         );
+        let remote = FILE.replace("REMOTE=1", "REMOTE=yes");
+        assert_eq!(complaint(&remote), "REMOTE is neither 0 nor 1: yes");
         assert_eq!(complaint(FILE.trim_end()), "it is cut off in MONOTONIC");
     }
 
