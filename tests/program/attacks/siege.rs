@@ -108,7 +108,8 @@ pub fn exporter(w: &str, arguments: &[&str]) -> Exporter {
     start(&[])
 }
 
-fn over_tls() -> bool {
+/// Whether clients of an attack speak TLS.
+pub fn over_tls() -> bool {
     cfg!(feature = "tls") && std::env::var_os("ATTACKS_OVER_TLS").is_some()
 }
 
