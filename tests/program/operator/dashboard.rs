@@ -57,8 +57,10 @@ fn filled(query: &str, host: &str) -> String {
 #[test]
 #[ignore = "needs Debian's prometheus, node and npm"]
 fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
-    let mallory = "s/alice    pts.5/mallory  pts\\/5/";
-    let w = FakeW::new(&format!("sed \"s/00:16/$(date -u +%H:%M)/; {mallory}\" $TABLE"));
+    // Whatever the day and the second, no idle time is longer than since the login.
+    let mallory = "s/alice    pts.5/mallory  pts\\/5/; s/Sat19  /15Oct26/";
+    let now = "s/00:16    1:13   /$(date -u +%H:%M)   13.00s  /";
+    let w = FakeW::new(&format!("sed \"{now}; {mallory}\" $TABLE"));
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
     // A host where nobody is logged in, one where `w` fails, one that answers only at first, and one
     // that cannot see who is logged in.
@@ -204,7 +206,7 @@ fn the_other_tables_show_hosts_and_sessions(tables: &Value, hosts: &[String; 5])
             ("User", "alice".into()),
             ("From", "203.0.113.7".into()),
             ("Command", "vim".into()),
-            ("Idle", 73.into()),
+            ("Idle", 13.into()),
             ("Sessions", 1.into()),
         ] {
             assert_eq!(vim[column], value, "{title}: {column}");

@@ -124,8 +124,8 @@ const NOBODY: &str = "head -n 2 $TABLE";
 /// Lists root from a known network, and a stranger from elsewhere.
 const TWO: &str = "head -n 2 $TABLE
 now=$(date -u +%H:%M)
-echo \"root     pts/0    10.0.0.7         $now    1:13   0.02s   ?    -bash\"
-echo \"mallory  pts/1    203.0.113.9      $now    1:13   0.02s   ?    -bash\"";
+echo \"root     pts/0    10.0.0.7         $now   13.00s  0.02s   ?    -bash\"
+echo \"mallory  pts/1    203.0.113.9      $now   13.00s  0.02s   ?    -bash\"";
 
 impl Host {
     fn new() -> Host {

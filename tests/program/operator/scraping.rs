@@ -159,7 +159,7 @@ fn an_existing_prometheus_scrapes_the_exporter_after_our_lines_were_added() {
 #[ignore = "needs Debian's prometheus"]
 fn the_exporters_own_login_over_ssh_can_be_dropped_and_no_other_is() {
     let fake = FakeW::new(
-        "sed \"s/00:16/$(date -u +%H:%M)/\" $TABLE
+        "sed \"s/00:16    1:13   /$(date -u +%H:%M)   13.00s  /\" $TABLE
 echo \"watcher           10.0.0.1         $(date -u +%H:%M)    3days  0.00s   ?    w -i\"
 echo \"bob               10.0.0.2         $(date -u +%H:%M)    3days  0.00s   ?    sftp\"",
     );
