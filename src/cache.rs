@@ -22,8 +22,10 @@ impl Cache {
     pub fn fresh(&self, read_at: Instant, now: Moment) -> Option<&Answers> {
         self.latest.as_ref().filter(|latest| {
             let ended = latest.snapshot.ended;
+            // The clock that goes on while the machine sleeps is 0 where the system lacks it.
             let age = now.since_boot.saturating_sub(ended.since_boot);
-            ended.instant > read_at || age < self.interval
+            let awake = now.instant.saturating_duration_since(ended.instant);
+            ended.instant > read_at || age.max(awake) < self.interval
         })
     }
 
@@ -71,6 +73,14 @@ mod tests {
         assert!(cache.fresh(now.instant, now).is_none());
         cache.clear();
         assert!(cache.fresh(ended.instant, ended).is_none());
+    }
+
+    #[test]
+    fn a_result_grows_old_also_without_the_clock_that_goes_on_while_the_machine_sleeps() {
+        let interval = Duration::from_secs(5);
+        let (cache, ended) = cache(interval);
+        let now = Moment { since_boot: ended.since_boot, ..after(ended, interval) };
+        assert!(cache.fresh(now.instant, now).is_none());
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::calendar::Span;
 pub struct Moment {
     /// Monotonic: for durations. It stands still while the machine sleeps.
     pub instant: Instant,
-    /// Time since the machine started, also while it slept: for ages.
+    /// Time since the machine started, also while it slept: for ages. 0 if the system has no such
+    /// clock.
     pub since_boot: Duration,
     /// Time since the Unix epoch; 0 if the clock is set to an earlier time.
     pub unix: Duration,

@@ -182,8 +182,8 @@ impl Config {
 
 /// Reads the value of the flag, or of its environment variables if the flag is absent, or the
 /// default if all are. A flag without a default stands for something that is off without it. The
-/// error names where the value came from. An empty variable, as compose
-/// files often set it, counts as unset, unless the setting can be empty (the prefix).
+/// error names where the value came from. An empty variable, as compose files often set it, counts
+/// as unset, unless the setting can be empty (the prefix).
 fn setting<T: Default + PartialEq>(
     flag: &'static Flag,
     argument: Option<String>,
