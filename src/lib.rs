@@ -50,4 +50,5 @@ pub mod session;
 mod signals;
 pub mod snapshot;
 pub mod table;
+mod threads;
 pub mod visibility;

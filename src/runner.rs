@@ -1,14 +1,11 @@
 //! Runs `w` in a thread of its own, so that the loop can answer requests meanwhile. Only this
 //! thread starts processes.
 
-use std::{
-    sync::mpsc::{self, Receiver, Sender},
-    thread,
-};
+use std::sync::mpsc::{self, Receiver, Sender};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::command::Failure;
+use crate::{command::Failure, threads};
 
 /// What `w` printed, or why there is nothing.
 pub type Printed = Result<Vec<u8>, Failure>;
@@ -39,7 +36,7 @@ impl Runner {
                 wake();
             }
         };
-        thread::Builder::new().spawn(run_all).context("no thread can be started")?;
+        threads::start(run_all)?;
         Ok(Runner { starts, printed })
     }
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     sync::{Arc, atomic::AtomicBool},
-    thread,
 };
 
 use anyhow::{Context, Result};
@@ -13,6 +12,8 @@ use signal_hook::{
     flag,
     iterator::Signals,
 };
+
+use crate::threads;
 
 /// Undoes what the parent process may have set and would break this one: blocked signals, so that
 /// nothing could stop it, and an ignored SIGCHLD, so that the exit status of `w` would be lost.
@@ -32,20 +33,19 @@ pub(crate) fn reset() -> Result<()> {
 /// ignores, as `nohup` does, stays ignored.
 ///
 /// # Errors
-/// No handler for the signals can be installed.
+/// No handler for the signals can be installed, or no thread can be started.
 pub(crate) fn on_stop(stop: impl FnOnce(&str) + Send + 'static) -> Result<()> {
     let mut caught = vec![SIGTERM, SIGINT];
     if !is_hangup_ignored() {
         caught.push(SIGHUP);
     }
     let mut signals = Signals::new(caught).context("signals can't be caught")?;
-    let waiting = thread::Builder::new().spawn(move || match signals.forever().next() {
+    threads::start(move || match signals.forever().next() {
         Some(SIGTERM) => stop("SIGTERM"),
         Some(SIGINT) => stop("SIGINT"),
         Some(_) => stop("SIGHUP"),
         None => {}
-    });
-    waiting.context("no thread can be started")?;
+    })?;
     Ok(())
 }
 

@@ -13,7 +13,6 @@ mod stream;
 mod tls;
 
 use std::{
-    io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -81,7 +80,7 @@ impl Access {
     ///
     /// # Errors
     /// The system has no thread.
-    pub(super) fn start(&mut self, to_front: ToFront) -> io::Result<()> {
+    pub(super) fn start(&mut self, to_front: ToFront) -> Result<()> {
         self.checker = Some(Checker::start(to_front)?);
         Ok(())
     }

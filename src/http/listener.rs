@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     os::fd::OwnedFd,
     sync::mpsc::{self, Receiver},
-    thread,
     time::Duration,
 };
 
@@ -26,7 +25,7 @@ use super::{
     requests::{Bell, Message, Requests, ToFront},
     server,
 };
-use crate::log;
+use crate::{log, threads};
 
 /// What to do where only root may have a port.
 const PRIVILEGED: &str = "choose a port of 1024 or above, or give the exporter CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities= and CapabilityBoundingSet=)";
@@ -104,13 +103,12 @@ impl Listener {
         let to_front = ToFront::new(sender, bell.clone());
         let (to_loop, requests) = server::start(to_front.clone())?;
         if let Some(access) = &mut access {
-            access.start(to_front.clone()).context("no thread can be started")?;
+            access.start(to_front.clone())?;
         }
         let (unanswered, answered) = mpsc::channel();
         let settings = Settings { access, paths, connections };
         let front = Front::new(self.sockets, settings, to_loop, messages, bell, unanswered);
-        let serving = thread::Builder::new().spawn(move || front.run());
-        serving.context("no thread can be started")?;
+        threads::start(move || front.run())?;
         Ok((Shutdown { to_front, answered, _reserved: self.reserved }, requests))
     }
 }

@@ -20,14 +20,12 @@
 //! for a slow client.
 
 use std::{
-    io,
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
     process,
     sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -39,10 +37,11 @@ use rustix::{
 use tiny_http::Server;
 
 use super::requests::{Requests, ToFront, ToLoop};
-use crate::clock;
+use crate::{clock, threads};
 
-/// The threads that tiny_http starts: one accepts connections, and four read requests.
-const THREADS: usize = 5;
+/// The most threads that tiny_http starts: one accepts connections, four read requests, and if the
+/// connection is accepted before one of these four is ready, one more reads from it.
+const THREADS: usize = 6;
 
 /// The most names that are tried, if other processes connect to the socket first.
 const TRIES: usize = 1000;
@@ -109,22 +108,19 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
-const TOO_FEW_THREADS: &str =
-    "there are too few threads; raise the limit (ulimit -u, or TasksMax of the systemd unit)";
-
-/// Checks that the system provides the threads that tiny_http needs. Without them, as without its
-/// descriptors, tiny_http panics in one of its threads.
+/// Checks that the system provides the threads that tiny_http needs, all at the same time. Without
+/// them, as without its descriptors, tiny_http panics in one of its threads.
 fn there_are_enough_threads() -> Result<()> {
-    let threads: io::Result<Vec<_>> = (0..THREADS)
+    let threads: Result<Vec<_>> = (0..THREADS)
         .map(|_| {
             let (end, ended) = mpsc::channel::<()>();
-            let thread = thread::Builder::new().spawn(move || {
+            let thread = threads::start(move || {
                 let _ = ended.recv();
             })?;
             Ok((end, thread))
         })
         .collect();
-    for (end, thread) in threads.context(TOO_FEW_THREADS)? {
+    for (end, thread) in threads? {
         drop(end);
         let _ = thread.join();
     }

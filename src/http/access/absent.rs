@@ -30,7 +30,7 @@ impl Access {
         match *self {}
     }
 
-    pub(super) fn start(&mut self, _: ToFront) -> io::Result<()> {
+    pub(super) fn start(&mut self, _: ToFront) -> Result<()> {
         match *self {}
     }
 

@@ -2,17 +2,20 @@
 //! check takes 50 ms or more.
 
 use std::{
-    io,
     net::IpAddr,
     sync::{
         Arc,
         mpsc::{self, Sender},
     },
-    thread,
 };
 
+use anyhow::Result;
+
 use super::{passwords::Passwords, queue::Queue};
-use crate::http::requests::{Message, ToFront};
+use crate::{
+    http::requests::{Message, ToFront},
+    threads,
+};
 
 /// The clients whose passwords wait to be checked, and the thread that checks them.
 pub(super) struct Checker {
@@ -26,9 +29,9 @@ impl Checker {
     ///
     /// # Errors
     /// The system has no thread.
-    pub(super) fn start(to_front: ToFront) -> io::Result<Checker> {
+    pub(super) fn start(to_front: ToFront) -> Result<Checker> {
         let (checks, received) = mpsc::channel::<(u64, String, Arc<Passwords>)>();
-        thread::Builder::new().spawn(move || {
+        threads::start(move || {
             for (client, authorization, passwords) in received {
                 let result = passwords.check(&authorization);
                 to_front.send(Message::Checked(client, result));
