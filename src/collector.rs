@@ -91,8 +91,8 @@ impl Collector {
         let waited = now.instant.saturating_duration_since(self.began.instant);
         let tenths = (waited.as_millis() + 50) / 100;
         let error = anyhow!(
-            "w still runs after {}.{} s, and the scraper waits no longer; raise scrape_timeout, \
-             or find out why w is slow",
+            "w is still running after {}.{} s, and the scraper's timeout is about to expire; raise \
+             scrape_timeout, or find out why w is slow",
             tenths / 10,
             tenths % 10
         );

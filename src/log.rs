@@ -63,7 +63,7 @@ fn write(message: &str) {
 
 fn lines_dropped(count: u64) -> String {
     let lines = counted(count, "line");
-    format!("{lines} of the log were dropped because nobody read standard error")
+    format!("dropped {lines} of the log because nobody read standard error")
 }
 
 fn prefix(level: &str) -> String {

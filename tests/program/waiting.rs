@@ -125,7 +125,10 @@ fn a_scraper_that_cannot_wait_for_w_is_answered_in_time_and_alone() {
     assert_eq!(fake.runs(), 1);
     let log = exporter.log();
     assert_eq!(log.len(), 2, "{log:#?}");
-    assert!(log[1].contains("answering without sessions: w still runs after 0.5 s"), "{log:#?}");
+    assert!(
+        log[1].contains("answering without sessions: w is still running after 0.5 s"),
+        "{log:#?}"
+    );
 }
 
 /// The runs of `w` that ended well, and all others.
