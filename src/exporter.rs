@@ -3,14 +3,14 @@
 
 use std::{
     convert::Infallible,
-    fs, mem,
+    fs, hint, mem,
     net::SocketAddr,
     process::{self, ExitCode},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     about::{NAME, VERSION},
@@ -40,6 +40,10 @@ const STOP_TIME: Duration = Duration::from_millis(400);
 /// How long a stop waits until the processes of `w` are killed.
 const KILL_TIME: Duration = Duration::from_millis(100);
 
+/// The address space that a start needs: ten stacks of 2 MiB, and some for what is allocated. More
+/// than 32 MiB, because glibc's allocator keeps smaller blocks once it has seen one of their size.
+const START_MEMORY: usize = 33 << 20;
+
 /// The path of the status page.
 const LANDING_PAGE: &str = "/";
 
@@ -64,9 +68,10 @@ pub fn once(config: &Config) -> Result<Answers> {
 /// Serves until a signal says to stop.
 ///
 /// # Errors
-/// The address cannot be bound, the system provides no threads or descriptors, or the loop cannot
-/// go on.
+/// The address cannot be bound, the system provides too few threads, descriptors or memory, or the
+/// loop cannot go on.
 pub fn serve(config: Config) -> Result<ExitCode> {
+    there_is_enough_memory()?;
     signals::reset()?;
     let (stop_w, flag) = stop_flag()?;
     let (listens, listening) = mpsc::channel();
@@ -83,6 +88,17 @@ pub fn serve(config: Config) -> Result<ExitCode> {
         exporter.scheme, exporter.address, exporter.site.page.endpoint
     ));
     match exporter.answer_all()? {}
+}
+
+/// Checks that there is address space for the stacks of the threads and the output of `w`. Later, an
+/// allocation that fails can end this process without a message that helps.
+fn there_is_enough_memory() -> Result<()> {
+    let mut room = Vec::<u8>::new();
+    room.try_reserve_exact(START_MEMORY)
+        .context("there is too little memory; raise the limit (ulimit -v)")?;
+    // Otherwise the compiler removes the allocation, because nothing uses it.
+    hint::black_box(room);
+    Ok(())
 }
 
 fn runs_of_w(config: &Config, flag: StopFlag) -> RunW {

@@ -39,9 +39,12 @@ use tiny_http::Server;
 use super::requests::{Requests, ToFront, ToLoop};
 use crate::{clock, threads};
 
-/// The most threads that tiny_http starts: one accepts connections, four read requests, and if the
-/// connection is accepted before one of these four is ready, one more reads from it.
-const THREADS: usize = 6;
+/// The threads that the start still needs. tiny_http starts six: one accepts connections, four read
+/// requests, and if the connection is accepted before one of these four is ready, one more reads
+/// from it. Then come the front, the one that runs `w`, and with TLS the one that checks passwords.
+/// tiny_http starts first, so it finds enough even if the kernel still counts one or two of the
+/// check that have ended.
+const THREADS: usize = if cfg!(feature = "tls") { 9 } else { 8 };
 
 /// The most names that are tried, if other processes connect to the socket first.
 const TRIES: usize = 1000;
@@ -108,8 +111,8 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
-/// Checks that the system provides the threads that tiny_http needs, all at the same time. Without
-/// them, as without its descriptors, tiny_http panics in one of its threads.
+/// Checks that the system provides the threads, all at the same time. Without its own, as without
+/// its descriptors, tiny_http panics in one of its threads.
 fn there_are_enough_threads() -> Result<()> {
     let threads: Result<Vec<_>> = (0..THREADS)
         .map(|_| {
