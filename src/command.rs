@@ -240,7 +240,7 @@ impl W {
                 Failure::failed(Error::new(error).context(format!("{program} can't be started")))
             }
             Fault::NotAlone(group) => Failure::failed(anyhow!(
-                "{program} was not started: the last run can't be killed and goes on \
+                "{program} was not started: processes of the last run go on and can't be killed \
                  (process group {})",
                 group.as_raw_nonzero()
             )),

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,6 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group,
         test_kill_process_group, wait, waitid,
@@ -103,20 +102,16 @@ impl Launcher {
         let ended = match output {
             Ok((stdout, stderr)) => {
                 let status = child.wait().map_err(Fault::Io);
-                // Usually it was alone. What else it started ends a moment later, and PID 1 must
-                // collect it, now and not at the next run. It has printed all, so a process that
-                // can't be killed does no harm to this run, or to the next one.
-                is_gone_by(group, Instant::now() + KILL_GRACE);
                 status.map(|status| Ended { status, stdout, stderr })
             }
             // The process ends now, so there is no time to wait.
-            Err(Fault::Stopped) => Err(Fault::Stopped),
-            Err(fault) => {
-                let is_gone = is_gone_by(group, Instant::now() + KILL_GRACE);
-                self.survivor = (!is_gone).then_some(group);
-                Err(fault)
-            }
+            Err(Fault::Stopped) => return Err(Fault::Stopped),
+            Err(fault) => Err(fault),
         };
+        // Usually nothing is left. What else it started ends a moment later, and PID 1 must collect
+        // it, now and not at the next run.
+        let is_gone = is_gone_by(group, Instant::now() + KILL_GRACE);
+        self.survivor = (!is_gone).then_some(group);
         collect_ended_children();
         ended
     }
@@ -124,14 +119,6 @@ impl Launcher {
     /// Whether processes of the last run could not be killed.
     pub(crate) fn has_survivor(&self) -> bool {
         self.survivor.is_some()
-    }
-}
-
-/// An empty standard input. It works without /dev/null too.
-pub(crate) fn nothing() -> io::Result<Stdio> {
-    match File::open("/dev/null") {
-        Ok(null) => Ok(null.into()),
-        Err(_) => Ok(pipe_with(PipeFlags::CLOEXEC)?.0.into()),
     }
 }
 

@@ -3,17 +3,19 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
-    io::ErrorKind,
+    fs::{self, File},
+    io::{self, ErrorKind},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use rustix::fs as unix_fs;
+use rustix::{
+    fs as unix_fs,
+    pipe::{PipeFlags, pipe_with},
+};
 
-use super::child;
 use crate::{
     about::NAME,
     builtin::{self, Extras},
@@ -95,11 +97,19 @@ pub(super) fn command(program: &str, file: &PathBuf, arguments: &[String]) -> Re
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
         .envs(ENVIRONMENT)
-        .stdin(child::nothing().context("no empty standard input can be made")?)
+        .stdin(nothing().context("no empty standard input can be made")?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     Ok(command)
+}
+
+/// An empty standard input. It works without /dev/null too.
+fn nothing() -> io::Result<Stdio> {
+    match File::open("/dev/null") {
+        Ok(null) => Ok(null.into()),
+        Err(_) => Ok(pipe_with(PipeFlags::CLOEXEC)?.0.into()),
+    }
 }
 
 /// A command that runs this program as the built-in `w`.

@@ -190,8 +190,10 @@ fn it_stops_at_once_whatever_w_does() {
 struct Home(PathBuf);
 
 impl Home {
-    fn new() -> Home {
-        let home = Home(std::env::temp_dir().join(format!("what-w-{}", std::process::id())));
+    /// A name for each test.
+    fn new(name: &str) -> Home {
+        let home = format!("what-w-{}-{name}", std::process::id());
+        let home = Home(std::env::temp_dir().join(home));
         fs::create_dir_all(&home.0).unwrap();
         sh(&home.0, "cp \"$(command -v setpriv)\" become-root && chmod 4755 become-root");
         copy_program(binary_path(), home.0.join("exporter"));
@@ -214,23 +216,57 @@ fn sleepers(seconds: &str) -> Vec<String> {
     processes().filter(runs_it).collect()
 }
 
+/// The exporter as an ordinary user, who may start the programs of this home.
+fn as_a_user(home: &Home, timeout: &str, w: &str) -> Exporter {
+    let mut command = without_variables(Command::new("setpriv"));
+    command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
+    command.arg(home.0.join("exporter"));
+    command.args(["--scrape.interval=0", "--w.timeout", timeout, "--w.command", w]);
+    Exporter::start(&mut command)
+}
+
+const HEADER: &str = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT";
+
+/// A wrapper whose child became root, and has nothing to do with the table.
+#[test]
+#[ignore = "needs root"]
+fn what_a_good_run_leaves_and_cannot_be_killed_is_not_joined_by_another() {
+    let home = Home::new("leaves");
+    let script = home.0.join("w");
+    let root = home.0.join("become-root").display().to_string();
+    let leaves = format!("{root} --reuid=0 --clear-groups sleep 300.2 </dev/null >/dev/null 2>&1");
+    // It ends when the other has become root.
+    let is_root = "until grep -q '^Uid:[[:space:]]0' /proc/$!/status; do sleep 0.01; done";
+    write_script(&script, &format!("#!/bin/sh\n{leaves} &\n{is_root}\necho '{HEADER}'\n"));
+    let mut exporter = as_a_user(&home, "8s", &script.display().to_string());
+    let metrics = exporter.metrics();
+    assert!(metrics.contains("outcome=\"ok\"} 1\n"), "{metrics}{:#?}", exporter.log());
+    for failed in 1..4 {
+        let metrics = exporter.metrics();
+        assert!(metrics.contains(&format!("outcome=\"failed\"}} {failed}\n")), "{metrics}");
+        assert_eq!(sleepers("300.2").len(), 1);
+    }
+    let log = exporter.log();
+    assert!(log[1].contains("processes of the last run go on and can't be killed"), "{log:#?}");
+    assert!(signal("KILL", &sleepers("300.2").join(" ")));
+    until("the next run", || exporter.metrics().contains("outcome=\"ok\"} 2\n"));
+    stops_at_once(&mut exporter);
+    signal("KILL", &sleepers("300.2").join(" "));
+}
+
 /// By itself, or as the child of a shell that can be killed.
 #[test]
 #[ignore = "needs root"]
 fn a_w_that_became_root_is_not_joined_by_another_and_never_called_killed() {
     for (number, shell) in ["", "sh -c"].into_iter().enumerate() {
-        let home = Home::new();
-        let seconds = format!("98765{number}");
+        let home = Home::new(&number.to_string());
+        let seconds = format!("300.{number}");
         let script = home.0.join("w");
         let become_root = home.0.join("become-root").display().to_string();
         let root = format!("{become_root} --reuid=0 --clear-groups sleep {seconds}");
         write_script(&script, &format!("#!/bin/sh\n{root}\nexit 1\n"));
         let w = if shell.is_empty() { root } else { script.display().to_string() };
-        let mut command = without_variables(Command::new("setpriv"));
-        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
-        command.arg(home.0.join("exporter"));
-        command.args(["--scrape.interval=0", "--w.timeout=300ms", "--w.command", &w]);
-        let mut exporter = Exporter::start(&mut command);
+        let mut exporter = as_a_user(&home, "2s", &w);
         for failed in 0..4 {
             let metrics = exporter.metrics();
             for (outcome, count) in [("timeout", 1), ("failed", failed)] {
@@ -241,8 +277,10 @@ fn a_w_that_became_root_is_not_joined_by_another_and_never_called_killed() {
         }
         let log = exporter.log();
         assert_eq!(log.len(), 3, "{log:#?}");
-        assert!(log[1].contains("did not end within 300 ms (--w.timeout) and can't be killed"));
-        assert!(log[2].contains("was not started: the last run can't be killed and goes on"));
+        assert!(log[1].contains("did not end within 2 s (--w.timeout) and can't be killed"));
+        assert!(
+            log[2].contains("was not started: processes of the last run go on and can't be killed")
+        );
         assert!(!log.iter().any(|line| line.contains("was killed")), "{log:#?}");
         assert!(signal("KILL", &sleepers(&seconds).join(" ")));
         until("it is gone", || sleepers(&seconds).is_empty());
