@@ -2,6 +2,7 @@
 //! parses requests and writes answers. It knows no metrics and only one route, `/-/healthy`, which
 //! is answered whatever the loop does. The loop names the paths that it answers.
 
+mod accept;
 #[cfg(feature = "tls")]
 mod access;
 #[cfg(not(feature = "tls"))]

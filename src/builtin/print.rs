@@ -1,7 +1,7 @@
 //! Writes the table, in the form that `table::builtin` reads.
 
 use super::{Row, logind};
-use crate::table::builtin::{HEADER, UNLISTED};
+use crate::table::builtin::{HEADER, UNLISTED_LINE};
 
 /// The bytes of a row with names of usual length, to allocate once.
 const ROW: usize = 128;
@@ -14,7 +14,7 @@ pub(super) fn table(rows: &[Row], unlisted: Option<usize>) -> Vec<u8> {
         print(&mut text, row);
     }
     if let Some(unlisted) = unlisted {
-        text.extend(format!("{UNLISTED}{unlisted}\n").as_bytes());
+        text.extend(format!("{UNLISTED_LINE}{unlisted}\n").as_bytes());
     }
     text
 }

@@ -15,11 +15,11 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    accept::{self, accept},
     access::Access,
     client::{Client, State},
     descriptors::Connections,
     limits::{ACCEPTS, LOG_TIME, MIN_SCRAPE_TIMEOUT, RETRY_TIME, SCRAPE_TIMEOUT_OFFSET},
-    listener,
     network::network,
     reply::Reply,
     request::{Admission, Head, Method, Refusal},
@@ -266,7 +266,7 @@ impl Front {
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS {
-                match listener::accept(&self.listeners[index]) {
+                match accept(&self.listeners[index]) {
                     Ok(Some((tcp, from))) => self.enter(tcp, from),
                     Ok(None) => break,
                     Err(error) => return self.pause(&error),
@@ -281,7 +281,7 @@ impl Front {
             log::warn(&format!("refusing connections: {error}"));
             self.logged = Some(Instant::now());
         }
-        if listener::is_of_shortage(error) {
+        if accept::is_of_shortage(error) {
             self.close_one();
         }
         self.accepts_from = Instant::now() + RETRY_TIME;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The most open connections, where there are descriptors for them. More wait in the listen queue.
+/// The most open connections, where there are descriptors for them. A new one then closes another.
 /// `descriptors` knows how many there are.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
 /// With fewer it does not start.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     os::fd::OwnedFd,
     sync::mpsc::{self, Receiver},
     time::Duration,
@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::{
+    accept::is_of_shortage,
     access::Access,
     descriptors,
     front::{Front, Settings},
@@ -136,7 +137,8 @@ fn reserve_ipv6(sockets: &[TcpListener]) -> Option<OwnedFd> {
     let same = SocketAddr::from((same, address.port()));
     match bind_only(&same) {
         Ok(socket) => Some(socket),
-        Err(error) if is_of_missing_ipv6(&error) => None,
+        // With too few descriptors the start ends a moment later, and says so.
+        Err(error) if is_of_missing_ipv6(&error) || is_of_shortage(&error) => None,
         Err(error) => {
             log::warn(&format!(
                 "{same} can't be reserved: {error}; another program can answer clients that try IPv6 first"
@@ -160,51 +162,6 @@ fn bind_only(address: &SocketAddr) -> io::Result<OwnedFd> {
 fn is_of_missing_ipv6(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
-}
-
-/// The next connection, which does not block, and from where it comes; `None` if nobody connects.
-///
-/// # Errors
-/// Nobody can be accepted now.
-pub(super) fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, IpAddr)>> {
-    loop {
-        match listener.accept() {
-            Ok((tcp, from)) => {
-                tcp.set_nonblocking(true)?;
-                return Ok(Some((tcp, from.ip())));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if is_of_connection(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Whether only this connection failed. accept(2) passes on the errors of its network.
-fn is_of_connection(error: &io::Error) -> bool {
-    use Errno as E;
-    let errno = Errno::from_io_error(error);
-    matches!(
-        errno,
-        Some(
-            E::INTR
-                | E::CONNABORTED
-                | E::NETDOWN
-                | E::PROTO
-                | E::NOPROTOOPT
-                | E::HOSTDOWN
-                | E::NONET
-                | E::HOSTUNREACH
-                | E::OPNOTSUPP
-                | E::NETUNREACH
-        )
-    )
-}
-
-/// Whether descriptors or memory ran out.
-pub(super) fn is_of_shortage(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 impl Shutdown {
@@ -233,19 +190,5 @@ mod tests {
         ] {
             assert_eq!(is_of_missing_ipv6(&errno.into()), is_left_out, "{errno}");
         }
-    }
-
-    #[test]
-    fn a_failed_connection_is_no_shortage() {
-        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::NETDOWN, Errno::HOSTUNREACH] {
-            let error = errno.into();
-            assert!(is_of_connection(&error) && !is_of_shortage(&error), "{errno}");
-        }
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            let error = errno.into();
-            assert!(is_of_shortage(&error) && !is_of_connection(&error), "{errno}");
-        }
-        let forbidden = Errno::PERM.into();
-        assert!(!is_of_shortage(&forbidden) && !is_of_connection(&forbidden));
     }
 }

@@ -14,7 +14,7 @@ use super::{
 pub(crate) const HEADER: &str =
     "USER\tTTY\tFROM\tLOGIN\tIDLE\tJCPU\tREMOTE\tCLASS\tTYPE\tSERVICE\tSEAT\tWHAT";
 /// What begins the last line, if there is one. It has no tab, so it is no row.
-pub(crate) const UNLISTED: &str = "unlisted logins: ";
+pub(crate) const UNLISTED_LINE: &str = "unlisted logins: ";
 
 /// Reads one row.
 pub(super) fn row(line: &[u8]) -> RowResult<'_> {
@@ -75,7 +75,7 @@ pub(super) fn take_unlisted(rows: &mut Option<&[u8]>) -> Option<u64> {
         Some(end) => (Some(&text[..end]), &text[end + 1..]),
         None => (None, text),
     };
-    let unlisted = number(last.strip_prefix(UNLISTED.as_bytes())?)?;
+    let unlisted = number(last.strip_prefix(UNLISTED_LINE.as_bytes())?)?;
     *rows = before;
     Some(unlisted)
 }
