@@ -6,6 +6,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -264,12 +266,21 @@ fn from_forky(packages: &[&str]) -> PathBuf {
     );
     fs::write(folder.join("apt.conf"), settings).unwrap();
     let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let source = format!("deb [signed-by={key}] http://deb.debian.org/debian forky main\n");
+    let source = format!(
+        "deb [check-valid-until=no signed-by={key}] http://deb.debian.org/debian forky main\n"
+    );
     fs::write(folder.join("sources.list"), source).unwrap();
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.args(arguments).env("APT_CONFIG", folder.join("apt.conf")).current_dir(&folder);
-        let output = apt.output().unwrap();
+        let mut output = apt.output().unwrap();
+        for _ in 0..2 {
+            // A mirror can be changing at this moment.
+            if !output.status.success() {
+                thread::sleep(Duration::from_secs(20));
+                output = apt.output().unwrap();
+            }
+        }
         assert!(output.status.success(), "{apt:?}: {output:?}");
     };
     apt(&["-qq", "update"]);
