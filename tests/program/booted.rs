@@ -57,9 +57,9 @@ fn the_unit_serves_restarts_and_stops(suite: &str) {
     install(&machine);
     let metrics = machine.metrics();
     assert!(samples(&metrics, "up")[0].ends_with(" 1"), "{metrics}");
-    for source in samples(&metrics, "session_source_visible") {
-        assert!(source.ends_with(" 1"), "{source}");
-    }
+    let sources = samples(&metrics, "session_source_visible");
+    assert_eq!(sources.len(), 4, "{metrics}");
+    assert!(sources.iter().all(|source| source.ends_with(" 1")), "{sources:?}");
     assert_eq!(machine.says(&format!("systemctl is-enabled {NAME}")), "enabled");
     let security = machine.says(&format!("systemd-analyze --no-pager security {NAME}"));
     let score = security.lines().last().unwrap();

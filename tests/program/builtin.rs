@@ -313,9 +313,9 @@ fn sessions_whose_processes_cannot_be_seen_are_listed_with_what_logind_knows() {
         ],
         "{metrics}"
     );
-    for source in samples(&metrics, "session_source_visible") {
-        assert!(source.ends_with(" 1"), "{source}");
-    }
+    let sources = samples(&metrics, "session_source_visible");
+    assert_eq!(sources.len(), 4, "{metrics}");
+    assert!(sources.iter().all(|source| source.ends_with(" 1")), "{sources:?}");
     assert_eq!(log, "");
 }
 

@@ -269,9 +269,9 @@ fn each_image_shows_the_logins_of_a_host_without_systemd() {
         assert!(sessions[0].contains("ip=\"127.0.0.1\"") && sessions[0].contains("tty=\"pts/"));
         let idle = samples(&metrics, "each_session_idle_seconds");
         assert!(idle.iter().any(|line| line.contains(&user)), "{metrics}");
-        for source in samples(&metrics, "session_source_visible") {
-            assert!(source.ends_with(" 1"), "{image}: {source}");
-        }
+        let sources = samples(&metrics, "session_source_visible");
+        assert_eq!(sources.len(), 4, "{image}: {metrics}");
+        assert!(sources.iter().all(|source| source.ends_with(" 1")), "{image}: {sources:?}");
         let status = fs::read_to_string(format!("/proc/{}/status", container.process)).unwrap();
         for line in
             ["Uid:\t65534\t65534\t65534\t65534", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]
@@ -280,7 +280,8 @@ fn each_image_shows_the_logins_of_a_host_without_systemd() {
         }
         assert_eq!(sockets(&container.process), "");
         let time = container.stop();
-        assert!(time < promised(Duration::from_secs(3)), "{time:?}");
+        // Podman takes some of this itself, and kills after 10 s.
+        assert!(time < promised(Duration::from_secs(8)), "{time:?}");
     }
     drop(login);
 }

@@ -68,6 +68,8 @@ fn prometheus_is_refused_without_the_certificate_or_the_password() {
     {
         let files = Files::new(&format!("{MUTUAL}{}", users()));
         files.write("password", if file == "password" { "wrong" } else { PASSWORD });
+        files.copy("client.crt", "right.crt");
+        files.copy("client.key", "right.key");
         if let Some(other) = other {
             files.copy(&format!("{other}.crt"), "client.crt");
             files.copy(&format!("{other}.key"), "client.key");
@@ -78,5 +80,10 @@ fn prometheus_is_refused_without_the_certificate_or_the_password() {
         until("the refusal", || value(&prometheus, "up{job='what-tls'}").as_deref() == Some("0"));
         assert_eq!(value(&prometheus, "what_up"), None);
         assert_eq!(fake.runs(), 0);
+        // It was not down for another reason.
+        files.write("password", PASSWORD);
+        files.copy("right.crt", "client.crt");
+        files.copy("right.key", "client.key");
+        until("it is let in", || value(&prometheus, "up{job='what-tls'}").as_deref() == Some("1"));
     }
 }
