@@ -1,8 +1,8 @@
 //! When `w` runs, and when its last result is reused.
 
-use std::thread;
+use std::{io::Write, net::TcpStream};
 
-use crate::harness::{Exporter, FakeW, samples, until};
+use crate::harness::{Answer, Exporter, FakeW, samples, until};
 
 #[test]
 fn nothing_is_run_before_the_first_scrape() {
@@ -42,14 +42,23 @@ fn sixteen_at_once_share_one_run() {
     for interval in ["1h", "0"] {
         let fake = FakeW::new("until [ -e $DIR/go ]; do sleep 0.01; done; cat $TABLE");
         let exporter = Exporter::of(&fake.command(), &["--scrape.interval", interval]);
-        let mut answers = thread::scope(|scope| {
-            let scrapes: Vec<_> = (0..16).map(|_| scope.spawn(|| exporter.metrics())).collect();
-            // All sixteen wait for the run: they are connections, and none is answered.
-            until("sixteen who wait", || exporter.descriptors() >= 16 + 3 && fake.runs() == 1);
-            until("all have asked", || exporter.unread_bytes() == 0);
-            std::fs::write(fake.folder.join("go"), "").unwrap();
-            scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect::<Vec<_>>()
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let descriptors = exporter.descriptors();
+        let mut scrapes: Vec<TcpStream> = (0..16)
+            .map(|_| {
+                let mut stream = exporter.connect();
+                stream.write_all(request).unwrap();
+                stream
+            })
+            .collect();
+        // All sixteen wait for the run: they are connections, and none is answered.
+        until("sixteen who wait", || {
+            exporter.descriptors() >= descriptors + 16 && fake.runs() == 1
         });
+        until("all have asked", || exporter.unread_bytes() == 0);
+        std::fs::write(fake.folder.join("go"), "").unwrap();
+        let mut answers: Vec<String> =
+            scrapes.iter_mut().map(|stream| Answer::read_to_end(stream).body).collect();
         assert_eq!(fake.runs(), 1, "interval {interval}");
         answers.dedup();
         assert_eq!(answers.len(), 1, "they got different answers");

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         Arc, Once,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime},
@@ -27,6 +27,54 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// other tests it is enough that it happens, and long before what must not be waited for.
 pub fn promised(time: Duration) -> Duration {
     if std::env::var_os("EXPORTER_BINARY").is_some() { time } else { PATIENCE }
+}
+
+/// Measures time, less that in which the machine ran nothing of this process, as when its host runs
+/// other machines. A thread that sleeps for a moment and wakes late notices it. To be late by less
+/// than a tenth of a second, as beside busy processes, counts as the exporter's time.
+pub struct Stopwatch {
+    began: Instant,
+    stalled: Duration,
+}
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch { began: Instant::now(), stalled: stalled() }
+    }
+
+    /// With the time in which the machine ran nothing.
+    pub fn unadjusted(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Without it.
+    pub fn elapsed(&self) -> Duration {
+        let elapsed = self.unadjusted();
+        // The other thread may wake later than this one.
+        thread::sleep(STALL_NAP * 4);
+        elapsed.saturating_sub(stalled() - self.stalled)
+    }
+}
+
+const STALL_NAP: Duration = Duration::from_millis(5);
+
+/// How long this process has been stalled since the first call.
+fn stalled() -> Duration {
+    static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        thread::spawn(|| {
+            loop {
+                let began = Instant::now();
+                thread::sleep(STALL_NAP);
+                let late = began.elapsed().saturating_sub(STALL_NAP);
+                if late > Duration::from_millis(100) {
+                    MICROSECONDS.fetch_add(late.as_micros() as u64, Ordering::Relaxed);
+                }
+            }
+        });
+    });
+    Duration::from_micros(MICROSECONDS.load(Ordering::Relaxed))
 }
 
 /// A table of three sessions, as Debian 12's `w -i` prints it.
@@ -333,20 +381,34 @@ impl Exporter {
 
     /// Waits for its exit. Returns its status and the time that it took.
     pub fn end(&mut self) -> (Option<i32>, Duration) {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), began.elapsed());
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end");
+            assert!(began.unadjusted() < PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// A port on which nobody listens. The system gives it to no one who asks for any port, and no other
+/// test of this process gets it, so it is still free a moment later.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Other processes may run tests at the same time.
+        let first = 16_000 + (std::process::id() % 100) as u16 * 160;
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 160;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
 
 /// An address on which nobody listens.
 pub fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// The address in the line that says where it listens.

@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    harness::{folder, until_ready},
-    sshd::free_port,
-};
+use crate::harness::{folder, free_port, until_ready};
 
 pub struct Prometheus {
     process: Child,

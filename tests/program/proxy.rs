@@ -8,9 +8,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::harness::free_port;
 use crate::harness::{Exporter, FakeW, contrib, folder, sh, until, until_ready};
 use crate::prometheus::Prometheus;
-use crate::sshd::free_port;
 
 const PASSWORD: &str = "correct horse";
 

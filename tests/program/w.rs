@@ -249,7 +249,7 @@ fn leftover_processes_are_killed_after_a_good_run_too() {
 #[test]
 fn a_failure_is_logged_when_it_begins_changes_and_ends() {
     let fake = FakeW::new("exit 1");
-    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0", "--w.timeout=2s"]);
+    let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0", "--w.timeout=5s"]);
     let scripts =
         ["exit 1", "exit 2", "echo", "echo x", "sleep 9", "cat $TABLE", "cat $TABLE", "exit 1"];
     for script in scripts {
@@ -261,7 +261,7 @@ fn a_failure_is_logged_when_it_begins_changes_and_ends() {
         "listens on",
         "w failed: ",
         "cannot read the output of w: ",
-        "sh was killed after 2 s (--w.timeout); exposing no sessions",
+        "sh was killed after 5 s (--w.timeout); exposing no sessions",
         "w works again after 5 failed runs",
         "w failed: ",
     ];

@@ -82,7 +82,7 @@ fn the_program_serves_on_after_its_clock_is_set() {
             .env("FAKETIME_TIMESTAMP_FILE", &file)
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .args(["--scrape.interval=2s", "--w.command", &fake.command()]);
+            .args(["--scrape.interval=5s", "--w.command", &fake.command()]);
         let exporter = Exporter::start(&mut command);
         let first = last_success(&exporter.metrics());
         fs::write(&file, shift).unwrap();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";
-const HOLDS: &str = "setsid sleep 3 & cat $TABLE";
+const HOLDS: &str = "setsid sleep 5 & cat $TABLE";
 const FORKS_AWAY: &str = "setsid sleep 1 >/dev/null 2>&1 & cat $TABLE";
 const IGNORES_SIGTERM: &str = "trap '' TERM; sleep 1000 & sleep 1000; sleep 1000";
 const PRINTS_A_GIGABYTE: &str = "head -c 1000000000 /dev/zero";
@@ -28,10 +28,10 @@ const FAILS: &str = "cat $TABLE; exit 1";
 
 /// Each kind with its outcome and its share in percent.
 const KINDS: [(&str, &str, u32); 9] = [
-    (HANGS, "timeout", 2),
-    (HOLDS, "timeout", 2),
-    (IGNORES_SIGTERM, "timeout", 2),
-    (FORKS_AWAY, "ok", 18),
+    (HANGS, "timeout", 1),
+    (HOLDS, "timeout", 1),
+    (IGNORES_SIGTERM, "timeout", 1),
+    (FORKS_AWAY, "ok", 21),
     (PRINTS_A_GIGABYTE, "unreadable", 8),
     (PRINTS_A_LINE_WITHOUT_END, "unreadable", 8),
     (PRINTS_NOTHING, "unreadable", 16),
@@ -59,7 +59,7 @@ fn of_all_kinds() -> FakeW {
 fn a_thousand_runs_leave_nothing_behind() {
     let _alone = alone();
     let fake = of_all_kinds();
-    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=1s"]);
+    let mut exporter = exporter(&fake.command(), &["--scrape.interval=0", "--w.timeout=2s"]);
     let calm = Calm::of(&exporter);
     run_a_thousand(&exporter);
     let groups: HashSet<String> = fake.read("groups").lines().map(str::to_owned).collect();
@@ -83,7 +83,7 @@ fn as_pid_1(fake: &FakeW) -> (Exporter, String) {
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     let inside = binary();
     command.arg(inside.get_program()).args(inside.get_args());
-    command.args(["--scrape.interval=0", "--w.timeout=1s", "--w.command", &fake.command()]);
+    command.args(["--scrape.interval=0", "--w.timeout=2s", "--w.command", &fake.command()]);
     let exporter = Exporter::start(&mut command);
     let first = exporter.children().trim().to_owned();
     (exporter, first)

@@ -97,7 +97,8 @@ pub const KINDS: [Kind; 19] = [
     ),
     kind(
         "`tmux`, detached",
-        "timeout 2 ssh -tt $TO 'tmux new \"touch /tmp/begun; sleep 1000\"'; mv /tmp/begun /tmp/in",
+        "ssh -tt $TO 'tmux new \"touch /tmp/begun; sleep 1000\"' &
+         until test -e /tmp/begun; do sleep 0.1; done; sleep 0.5; kill $!; wait; mv /tmp/begun /tmp/in",
         [LOCAL, LOCAL, NO],
     ),
     within_ssh(
@@ -107,7 +108,8 @@ pub const KINDS: [Kind; 19] = [
     ),
     kind(
         "`screen`, detached",
-        "timeout 2 ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"'; mv /tmp/begun /tmp/in",
+        "ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"' &
+         until test -e /tmp/begun; do sleep 0.1; done; sleep 0.5; kill $!; wait; mv /tmp/begun /tmp/in",
         [NO, NO, NO],
     ),
     // As the script mosh does. Input before the connection is established is sent later.
@@ -180,10 +182,13 @@ pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
             thread::sleep(Duration::from_millis(50));
         }
         // Some record their entry later, and ended sessions take a moment to disappear. So the
-        // result must be stable for a while.
+        // result must be right in the end, and stable for a while.
         let mut seen = String::new();
-        let mut since = Instant::now();
-        while since.elapsed() < Duration::from_secs(1) {
+        let began = Instant::now();
+        let mut since = began;
+        while since.elapsed() < Duration::from_secs(1)
+            || seen != kind.seen[column] && began.elapsed() < PATIENCE
+        {
             let now = see(machine, kind);
             if now != seen {
                 (seen, since) = (now, Instant::now());

@@ -15,9 +15,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    harness::{Answer, Exporter, FakeW, PATIENCE, folder, signal, until, until_ready},
-    sshd::free_port,
+use crate::harness::{
+    Answer, Exporter, FakeW, PATIENCE, folder, free_port, signal, until, until_ready,
 };
 
 /// Clients of a proxy at a time, and the requests of each.

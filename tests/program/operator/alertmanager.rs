@@ -14,10 +14,7 @@ use std::{
 use serde_json::Value;
 
 use super::with;
-use crate::{
-    harness::{folder, until_ready},
-    sshd::free_port,
-};
+use crate::harness::{folder, free_port, until_ready};
 
 /// How the sample sends a mail. In the tests a webhook takes its place.
 const MAIL: &str = "    email_configs:

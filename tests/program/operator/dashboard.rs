@@ -60,7 +60,8 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     // Whatever the day and the second, no idle time is longer than since the login.
     let mallory = "s/alice    pts.5/mallory  pts\\/5/; s/Sat19  /15Oct26/";
     let now = "s/00:16    1:13   /$(date -u +%H:%M)   13.00s  /";
-    let w = FakeW::new(&format!("sed \"{now}; {mallory}\" $TABLE"));
+    let clock = "1s/^ [0-9:]* / $(date -u +%T) /";
+    let w = FakeW::new(&format!("sed \"{clock}; {now}; {mallory}\" $TABLE"));
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
     // A host where nobody is logged in, one where `w` fails, one that answers only at first, and one
     // that cannot see who is logged in.

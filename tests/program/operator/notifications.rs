@@ -120,9 +120,9 @@ struct Host {
 }
 
 /// Lists nobody.
-const NOBODY: &str = "head -n 2 $TABLE";
+const NOBODY: &str = "head -n 2 $TABLE | sed \"1s/^ [0-9:]* / $(date -u +%T) /\"";
 /// Lists root from a known network, and a stranger from elsewhere.
-const TWO: &str = "head -n 2 $TABLE
+const TWO: &str = "head -n 2 $TABLE | sed \"1s/^ [0-9:]* / $(date -u +%T) /\"
 now=$(date -u +%H:%M)
 echo \"root     pts/0    10.0.0.7         $now   13.00s  0.02s   ?    -bash\"
 echo \"mallory  pts/1    203.0.113.9      $now   13.00s  0.02s   ?    -bash\"";

@@ -14,10 +14,7 @@ use super::{
     client::{Client, get},
     files::{Files, MUTUAL, PASSWORD, TLS, users},
 };
-use crate::{
-    harness::{Answer, Exporter, FakeW, until_ready},
-    sshd::free_port,
-};
+use crate::harness::{Answer, Exporter, FakeW, free_port, until_ready};
 
 struct NodeExporter {
     process: Child,
