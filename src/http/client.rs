@@ -11,7 +11,9 @@ use std::{
 use rustix::event::PollFlags;
 
 use super::{
-    limits::{HEAD_TIME, IDLE_TIME, LINGER_TIME, PLACE_TIME, READS, WRITE_GRACE, WRITE_TIME},
+    limits::{
+        ARRIVAL_TIME, HEAD_TIME, IDLE_TIME, LINGER_TIME, PLACE_TIME, READS, WRITE_GRACE, WRITE_TIME,
+    },
     received::Received,
     request::{HTTPS_EXPECTED, Head, Method, REQUEST_TIMEOUT, Refusal, SERVICE_UNAVAILABLE},
     socket::Socket,
@@ -142,18 +144,20 @@ impl Client {
     }
 
     /// How dearly it would be missed, if one connection has to end: least if it has got its last
-    /// answer, much if it waits for one, most if it has just got one.
+    /// answer, much if its request is on the way or waits, most if it has just got an answer.
     pub(super) fn rank(&self, now: Instant) -> u8 {
+        let age = now.saturating_duration_since(self.since);
         match self.state {
             State::Leaving | State::Gone => 0,
             // Its next request may have arrived with the last one.
             State::Idle if !self.wants_turn => 1,
+            State::New | State::Sending if age < ARRIVAL_TIME => 5,
             State::New | State::Idle | State::Sending => 2,
             _ if self.is_unanswered() && self.has_ended => 3,
-            State::Queued(_) => 4,
-            State::Reading(_) if now.saturating_duration_since(self.since) >= WRITE_GRACE => 5,
-            State::Checked(_) | State::Waiting { .. } => 6,
-            State::Reading(_) => 7,
+            State::Reading(_) if age >= WRITE_GRACE => 4,
+            State::Queued(_) => 6,
+            State::Checked(_) | State::Waiting { .. } => 7,
+            State::Reading(_) => 8,
         }
     }
 
@@ -349,6 +353,7 @@ mod tests {
     use std::{
         io::Write as _,
         net::{Ipv4Addr, TcpListener, TcpStream},
+        time::Duration,
     };
 
     use super::*;
@@ -359,7 +364,9 @@ mod tests {
         let mut sender = TcpStream::connect(listener.local_addr()?)?;
         sender.write_all(bytes)?;
         let (tcp, from) = listener.accept()?;
-        tcp.peek(&mut [0])?;
+        if !bytes.is_empty() {
+            tcp.peek(&mut [0])?;
+        }
         tcp.set_nonblocking(true)?;
         Ok((Client::new(0, from.ip(), Socket::new(tcp, None)), sender))
     }
@@ -373,6 +380,27 @@ mod tests {
             client.answer(String::new(), &Arc::default());
             assert!(matches!(client.state, State::Idle));
             assert_eq!(client.rank(Instant::now()), rank, "{sent}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_whose_request_is_on_the_way_is_missed_more_than_one_that_reads_slowly()
+    -> io::Result<()> {
+        let rank_after = |client: &mut Client, time| {
+            client.since -= time;
+            client.rank(Instant::now())
+        };
+        let (mut slow, _sender) = client_that_sends(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        assert!(matches!(slow.serve(PollFlags::IN), Some(Ok(_))));
+        slow.answer(String::new(), &Arc::new(vec![0; 64 << 20]));
+        assert!(matches!(slow.state, State::Reading(_)));
+        let slow = rank_after(&mut slow, WRITE_GRACE);
+        for sent in ["", "GET / HT"] {
+            let (mut client, _sender) = client_that_sends(sent.as_bytes())?;
+            assert!(sent.is_empty() || client.serve(PollFlags::IN).is_none());
+            assert!(rank_after(&mut client, Duration::ZERO) > slow, "{sent}");
+            assert!(rank_after(&mut client, ARRIVAL_TIME) < slow, "{sent}");
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ pub(crate) const MAX_FIELDS: usize = 100;
 /// The time for the head of a request to arrive, from its first byte or from the start of the
 /// connection.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
+/// The time in which the request of a new connection usually arrives. Before, other connections are
+/// closed to make room.
+pub(crate) const ARRIVAL_TIME: Duration = Duration::from_millis(20);
 /// The time between two requests. Longer than usual scrape intervals. The `Keep-Alive` field states
 /// it.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(120);

@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::{
     attacks::siege::{Bounds, Target, USUAL, alone, crowd, exporter, over_tls, siege},
-    harness::{Answer, Exporter, FakeW, Stopwatch, folder, promised},
+    harness::{Answer, Exporter, FakeW, Stopwatch, folder, promised, until},
 };
 
 const LONG: Bounds = Bounds { time: Duration::from_secs(10), ..USUAL };
@@ -207,6 +207,32 @@ fn clients_that_never_read_a_large_answer_keep_nobody_out() {
             }
             thread::sleep(Duration::from_millis(5));
         }
+    });
+}
+
+/// Its request comes after the next connection of the same network.
+#[test]
+fn a_client_that_has_just_connected_is_not_closed_before_those_that_read_nothing() {
+    let _alone = alone();
+    let exporter = exporter(&format!("cat {}", crowd(&folder(), 20_000)), &[]);
+    exporter.metrics();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    until("it is answered", || {
+        let descriptors = exporter.descriptors();
+        let mut readers: Vec<TcpStream> = (0..256).map(|_| exporter.connect()).collect();
+        readers.iter_mut().for_each(|reader| reader.write_all(request).unwrap());
+        until("all read", || readers.iter().all(|reader| reader.peek(&mut [0]).unwrap() > 0));
+        thread::sleep(Duration::from_secs(1));
+        let mut new = exporter.connect();
+        // Until they are accepted.
+        thread::sleep(Duration::from_millis(3));
+        let _next = exporter.connect();
+        thread::sleep(Duration::from_millis(3));
+        let _ = new.write_all(request);
+        let is_answered = new.read(&mut [0]).is_ok_and(|count| count > 0);
+        drop(readers);
+        until("all are gone", || exporter.descriptors() <= descriptors + 2);
+        is_answered
     });
 }
 
