@@ -57,8 +57,8 @@ const PHONE: (u32, u32) = (390, 844);
 fn sizes(exporter: &Exporter, name: &str) -> [Size; 2] {
     let kept = env::var("PICTURES").map_or_else(|_| folder(), PathBuf::from);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/screenshots/shoot");
-    let mut shoot = Command::new("timeout");
-    shoot.arg("120").arg(script).arg(format!("http://{}/", exporter.address));
+    let mut shoot = Command::new(script);
+    shoot.arg(format!("http://{}/", exporter.address));
     for (device, (width, height)) in [("desktop", DESKTOP), ("phone", PHONE)] {
         for scheme in ["light", "dark"] {
             let file = kept.join(format!("{name}-{device}-{scheme}.png"));
