@@ -20,6 +20,10 @@ use std::{fs, path::Path};
 
 use crate::harness::{contrib, folder};
 
+/// For `sed`: puts the present time into the first line of a table, because the test lasts longer
+/// than a table stays true.
+const CLOCK: &str = "1s/^ [0-9:]* / $(date -u +%T) /";
+
 /// The files with rules.
 const RULES: [&str; 3] = ["alerts.yml", "site.yml", "alerts-remote.yml"];
 

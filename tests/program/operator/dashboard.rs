@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::quick;
+use super::{CLOCK, quick};
 use crate::{
     harness::{Exporter, FakeW, contrib, fixture, folder, until},
     prometheus::Prometheus,
@@ -60,8 +60,7 @@ fn every_query_of_the_dashboard_and_of_the_page_on_moving_over_returns_rows() {
     // Whatever the day and the second, no idle time is longer than since the login.
     let mallory = "s/alice    pts.5/mallory  pts\\/5/; s/Sat19  /15Oct26/";
     let now = "s/00:16    1:13   /$(date -u +%H:%M)   13.00s  /";
-    let clock = "1s/^ [0-9:]* / $(date -u +%T) /";
-    let w = FakeW::new(&format!("sed \"{clock}; {now}; {mallory}\" $TABLE"));
+    let w = FakeW::new(&format!("sed \"{CLOCK}; {now}; {mallory}\" $TABLE"));
     let exporter = Exporter::of(&w.command(), &["--metrics.command=name"]);
     // A host where nobody is logged in, one where `w` fails, one that answers only at first, and one
     // that cannot see who is logged in.

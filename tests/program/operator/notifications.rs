@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{RULES, alertmanager::Alertmanager, quick, twentieth};
+use super::{CLOCK, RULES, alertmanager::Alertmanager, quick, twentieth};
 use crate::{
     harness::{Exporter, FakeW, PATIENCE, contrib, program, until, within},
     prometheus::Prometheus,
@@ -119,17 +119,25 @@ struct Host {
     exporter: Exporter,
 }
 
-/// Lists nobody.
-const NOBODY: &str = "head -n 2 $TABLE | sed \"1s/^ [0-9:]* / $(date -u +%T) /\"";
-/// Lists root from a known network, and a stranger from elsewhere.
-const TWO: &str = "head -n 2 $TABLE | sed \"1s/^ [0-9:]* / $(date -u +%T) /\"
+/// A `w` that lists nobody.
+fn nobody() -> String {
+    format!("head -n 2 $TABLE | sed \"{CLOCK}\"")
+}
+
+/// A `w` that lists root from a known network, and a stranger from elsewhere.
+fn two() -> String {
+    let nobody = nobody();
+    format!(
+        "{nobody}
 now=$(date -u +%H:%M)
 echo \"root     pts/0    10.0.0.7         $now   13.00s  0.02s   ?    -bash\"
-echo \"mallory  pts/1    203.0.113.9      $now   13.00s  0.02s   ?    -bash\"";
+echo \"mallory  pts/1    203.0.113.9      $now   13.00s  0.02s   ?    -bash\""
+    )
+}
 
 impl Host {
     fn new() -> Host {
-        let fake = FakeW::new(NOBODY);
+        let fake = FakeW::new(&nobody());
         let exporter = Exporter::of(&fake.command(), &["--scrape.interval=0"]);
         Host { fake, exporter }
     }
@@ -247,16 +255,16 @@ fn each_login_and_each_failure_is_told_once_and_as_what_it_is() {
 
 fn all_fail_for_ten_minutes(monitoring: &Monitoring, hosts: &[Host; 4]) {
     let [one_in_four, always, once, away] = hosts;
-    away.fake.becomes(TWO);
+    away.fake.becomes(&two());
     monitoring.until_told(away, "firing: WhatUnlistedUser of mallory");
     let began = Instant::now();
     away.exporter.signal("STOP");
-    let fails = format!("[ $(($(wc -l <$DIR/runs) % 4)) -ne 0 ] || exit 1\n{TWO}");
+    let fails = format!("[ $(($(wc -l <$DIR/runs) % 4)) -ne 0 ] || exit 1\n{}", two());
     one_in_four.fake.becomes(&fails);
     always.fake.becomes("exit 1");
     once.fake.becomes("exit 1");
     until_minute(5, began);
-    once.fake.becomes(NOBODY);
+    once.fake.becomes(&nobody());
     monitoring.until_told(away, "firing: WhatExporterDown");
     for (alert, count) in [
         ("WhatUnlistedUser", 1),
@@ -270,6 +278,6 @@ fn all_fail_for_ten_minutes(monitoring: &Monitoring, hosts: &[Host; 4]) {
     until_minute(8, began);
     away.exporter.signal("CONT");
     until_minute(10, began);
-    always.fake.becomes(NOBODY);
-    one_in_four.fake.becomes(NOBODY);
+    always.fake.becomes(&nobody());
+    one_in_four.fake.becomes(&nobody());
 }
