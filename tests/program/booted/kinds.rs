@@ -97,8 +97,7 @@ pub const KINDS: [Kind; 19] = [
     ),
     kind(
         "`tmux`, detached",
-        "ssh -tt $TO 'tmux new \"touch /tmp/begun; sleep 1000\"' &
-         until test -e /tmp/begun; do sleep 0.1; done; sleep 0.5; kill $!; wait; mv /tmp/begun /tmp/in",
+        "ssh -tt $TO 'tmux new \"touch /tmp/begun; sleep 1000\"' & detach",
         [LOCAL, LOCAL, NO],
     ),
     within_ssh(
@@ -108,8 +107,7 @@ pub const KINDS: [Kind; 19] = [
     ),
     kind(
         "`screen`, detached",
-        "ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"' &
-         until test -e /tmp/begun; do sleep 0.1; done; sleep 0.5; kill $!; wait; mv /tmp/begun /tmp/in",
+        "ssh -tt $TO 'screen sh -c \"touch /tmp/begun; sleep 1000\"' & detach",
         [NO, NO, NO],
     ),
     // As the script mosh does. Input before the connection is established is sent later.
@@ -137,6 +135,15 @@ pub const KINDS: [Kind; 19] = [
         [NO, NO, NO],
     ),
 ];
+
+/// Ends the connection in which a terminal multiplexer runs, which then runs on.
+const DETACH: &str = "detach() {
+    until test -e /tmp/begun; do sleep 0.1; done
+    sleep 0.5
+    kill $!
+    wait
+    mv /tmp/begun /tmp/in
+}";
 
 /// A display manager with an X server that needs no screen. Its session and its greeter are the
 /// same short script.
@@ -169,7 +176,7 @@ pub fn each_is_seen_as_it_should_be(machine: &Machine, system: &str) {
         machine.write(
             "/root/kind",
             format!(
-                "export TERM=xterm LANG=C.UTF-8 HOME=/root\nTO='{TO_ALICE}'\n{LIGHTDM}\n{}\n",
+                "export TERM=xterm LANG=C.UTF-8 HOME=/root\nTO='{TO_ALICE}'\n{DETACH}\n{LIGHTDM}\n{}\n",
                 kind.script
             ),
         );
