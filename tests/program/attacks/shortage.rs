@@ -1,12 +1,13 @@
 //! Descriptors, threads or memory run out at any point, and become available again.
 
-use std::{fs, io::Write, net::TcpStream, path::PathBuf, process::Command, time::Duration};
+use std::{io::Write, net::TcpStream, process::Command, time::Duration};
 
 use crate::{
     attacks::siege::{
-        Address, Calm, alone, ask, binary_path, crowd, exporter, recovery, scrape, stops_at_once,
+        Address, Calm, Home, alone, ask, binary_path, crowd, exporter, recovery, scrape,
+        stops_at_once,
     },
-    harness::{Answer, Exporter, FakeW, copy_program, folder, within, without_variables},
+    harness::{Answer, Exporter, FakeW, folder, within, without_variables},
 };
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -134,13 +135,20 @@ fn with_too_little_memory_it_serves_or_ends() {
     }
 }
 
+/// The exporter as this user, who has at most this many threads.
+fn with_threads(home: &Home, user: u32, threads: u64) -> Command {
+    let mut command = home.command(user, &["prlimit", &format!("--nproc={threads}")]);
+    command.args(["--w.command", &format!("cat {}", crowd(&home.0, 3))]);
+    command
+}
+
 /// The limit applies to a user, so this user runs no other processes.
 #[test]
 #[ignore = "needs root"]
 fn it_serves_again_after_it_ran_out_of_threads() {
     let _alone = alone();
-    let home = Home::new();
-    let mut exporter = Exporter::start(&mut home.command(54321, "1000"));
+    let home = Home::new("threads");
+    let mut exporter = Exporter::start(&mut with_threads(&home, 54321, 1000));
     Calm::of(&exporter);
     let used = exporter.status("Threads");
     let values: Vec<u64> = (used - 2..used + 9).chain([used + 100]).collect();
@@ -152,46 +160,16 @@ fn it_serves_again_after_it_ran_out_of_threads() {
 #[ignore = "needs root"]
 fn with_too_few_threads_it_ends_with_one_line() {
     let _alone = alone();
-    let home = Home::new();
+    let home = Home::new("few-threads");
     let (mut starts, mut ended) = (0, 0);
     for threads in 1..=12 {
         for _ in 0..30 {
-            let command = &mut home.command(54322, &threads.to_string());
+            let mut command = with_threads(&home, 54322, threads);
             starts += 1;
-            ended += usize::from(start_or_end(command, &format!("{threads} threads")).is_none());
+            let exporter = start_or_end(&mut command, &format!("{threads} threads"));
+            ended += usize::from(exporter.is_none());
         }
     }
     println!("{ended} of {starts} starts ended");
     assert!(ended > 0 && ended < starts, "the limits are too wide or too narrow");
-}
-
-/// A folder with the binary and a table that every user can read.
-struct Home(PathBuf);
-
-impl Home {
-    fn new() -> Home {
-        let home = Home(std::env::temp_dir().join(format!("what-attacks-{}", std::process::id())));
-        fs::create_dir_all(&home.0).unwrap();
-        copy_program(binary_path(), home.0.join("exporter"));
-        crowd(&home.0, 3);
-        let open = Command::new("chmod").args(["-R", "a+rX"]).arg(&home.0).status();
-        assert!(open.unwrap().success());
-        home
-    }
-
-    /// Starts the exporter as this user, who has at most this many threads.
-    fn command(&self, user: u32, threads: &str) -> Command {
-        let mut command = without_variables(Command::new("setpriv"));
-        command.arg(format!("--reuid={user}")).arg(format!("--regid={user}"));
-        command.args(["--clear-groups", "prlimit"]).arg(format!("--nproc={threads}"));
-        command.arg(self.0.join("exporter")).args(["--scrape.interval=0", "--w.command"]);
-        command.arg(format!("cat {}", self.0.join("crowd").display()));
-        command
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,19 +1,13 @@
 //! A `w` that fails in all ways, a thousand times.
 
-use std::{
-    collections::HashSet, fs, io::Write, net::TcpStream, path::PathBuf, process::Command,
-    time::Duration,
-};
+use std::{collections::HashSet, fs, io::Write, net::TcpStream, process::Command, time::Duration};
 
 use crate::{
     attacks::siege::{
-        Address, Calm, alone, binary, binary_path, exporter, recovery, resident_is_bound, scrape,
+        Address, Calm, Home, alone, binary, exporter, recovery, resident_is_bound, scrape,
         stops_at_once,
     },
-    harness::{
-        Exporter, FakeW, children, copy_program, promised, sh, signal, until, within,
-        without_variables, write_script,
-    },
+    harness::{Exporter, FakeW, children, promised, sh, signal, until, within, write_script},
 };
 
 const HANGS: &str = "sleep 1000 & sleep 1000";
@@ -186,25 +180,11 @@ fn it_stops_at_once_whatever_w_does() {
     }
 }
 
-/// A folder in which another user can start programs.
-struct Home(PathBuf);
-
-impl Home {
-    /// A name for each test.
-    fn new(name: &str) -> Home {
-        let home = format!("what-w-{}-{name}", std::process::id());
-        let home = Home(std::env::temp_dir().join(home));
-        fs::create_dir_all(&home.0).unwrap();
-        sh(&home.0, "cp \"$(command -v setpriv)\" become-root && chmod 4755 become-root");
-        copy_program(binary_path(), home.0.join("exporter"));
-        home
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder in which another user can start the exporter, and a program that becomes root.
+fn home_with_root(name: &str) -> Home {
+    let home = Home::new(name);
+    sh(&home.0, "cp \"$(command -v setpriv)\" become-root && chmod 4755 become-root");
+    home
 }
 
 /// The processes, other than zombies, that run `sleep` for this long.
@@ -218,11 +198,8 @@ fn sleepers(seconds: &str) -> Vec<String> {
 
 /// The exporter as an ordinary user, who may start the programs of this home.
 fn as_a_user(home: &Home, timeout: &str, w: &str) -> Exporter {
-    let mut command = without_variables(Command::new("setpriv"));
-    command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
-    command.arg(home.0.join("exporter"));
-    command.args(["--scrape.interval=0", "--w.timeout", timeout, "--w.command", w]);
-    Exporter::start(&mut command)
+    let mut command = home.command(54321, &[]);
+    Exporter::start(command.args(["--w.timeout", timeout, "--w.command", w]))
 }
 
 const HEADER: &str = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   PCPU WHAT";
@@ -231,7 +208,7 @@ const HEADER: &str = "USER     TTY      FROM             LOGIN@   IDLE   JCPU   
 #[test]
 #[ignore = "needs root"]
 fn what_a_good_run_leaves_and_cannot_be_killed_is_not_joined_by_another() {
-    let home = Home::new("leaves");
+    let home = home_with_root("leaves");
     let script = home.0.join("w");
     let root = home.0.join("become-root").display().to_string();
     let leaves = format!("{root} --reuid=0 --clear-groups sleep 300.2 </dev/null >/dev/null 2>&1");
@@ -259,7 +236,7 @@ fn what_a_good_run_leaves_and_cannot_be_killed_is_not_joined_by_another() {
 #[ignore = "needs root"]
 fn a_w_that_became_root_is_not_joined_by_another_and_never_called_killed() {
     for (number, shell) in ["", "sh -c"].into_iter().enumerate() {
-        let home = Home::new(&number.to_string());
+        let home = home_with_root(&number.to_string());
         let seconds = format!("300.{number}");
         let script = home.0.join("w");
         let become_root = home.0.join("become-root").display().to_string();
