@@ -15,7 +15,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    accept::{self, accept},
+    accept::{accept, is_of_shortage},
     access::Access,
     client::{Client, State},
     descriptors::Connections,
@@ -281,7 +281,7 @@ impl Front {
             log::warn(&format!("refusing connections: {error}"));
             self.logged = Some(Instant::now());
         }
-        if accept::is_of_shortage(error) {
+        if is_of_shortage(error) {
             self.close_one();
         }
         self.accepts_from = Instant::now() + RETRY_TIME;

@@ -42,17 +42,16 @@ impl Stopwatch {
         Stopwatch { began: Instant::now(), stalled: stalled() }
     }
 
-    /// With the time in which the machine ran nothing.
-    pub fn unadjusted(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    /// Without it.
-    pub fn elapsed(&self) -> Duration {
-        let elapsed = self.unadjusted();
+    /// The time since the start. Only if it is not below the bound, it is worth a moment to find out
+    /// how much of it to leave out.
+    pub fn took(&self, bound: Duration) -> Duration {
+        let took = self.began.elapsed();
+        if took < bound {
+            return took;
+        }
         // The other thread may wake later than this one.
         thread::sleep(STALL_NAP * 4);
-        elapsed.saturating_sub(stalled() - self.stalled)
+        took.saturating_sub(stalled() - self.stalled)
     }
 }
 
@@ -384,9 +383,9 @@ impl Exporter {
         let began = Stopwatch::start();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status.code(), began.elapsed());
+                return (status.code(), began.took(Duration::ZERO));
             }
-            assert!(began.unadjusted() < PATIENCE, "it does not end");
+            assert!(began.took(PATIENCE) < PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(2));
         }
     }

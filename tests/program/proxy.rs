@@ -8,8 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::free_port;
-use crate::harness::{Exporter, FakeW, contrib, folder, sh, until, until_ready};
+use crate::harness::{Exporter, FakeW, contrib, folder, free_port, sh, until, until_ready};
 use crate::prometheus::Prometheus;
 
 const PASSWORD: &str = "correct horse";
